@@ -1,0 +1,1 @@
+"""stream-infer: streaming inference on Kafka."""

@@ -1,0 +1,1 @@
+"""codec: bytes to columns and back."""

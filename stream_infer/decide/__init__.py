@@ -1,0 +1,1 @@
+"""decide: which model answers, and with what probability."""

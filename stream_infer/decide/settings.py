@@ -1,0 +1,28 @@
+"""decide.settings: what a topology may say of choosing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Where:
+    """One comparison: field, operator (== != < <= > >=), literal (number, or text for == and !=)."""
+
+    field: str
+    operator: str
+    literal: float | str
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """How an arm is drawn. kind: fixed | epsilon_greedy | thompson | maillard.
+
+    prior: (wins, losses) of the Beta prior for thompson. share_min: every arm keeps at least this share.
+    """
+
+    kind: str
+    epsilon: float = 0.1
+    prior: tuple[float, float] = (1.0, 1.0)
+    share_min: float = 0.0
+    seed: int = 0

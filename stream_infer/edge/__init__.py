@@ -1,0 +1,1 @@
+"""edge: the only sockets, threads, processes, files and clocks."""

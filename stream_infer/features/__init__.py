@@ -1,0 +1,1 @@
+"""features: what is known about a key, kept up to date in log order."""

@@ -1,0 +1,1 @@
+"""flow: the pure core: notices in, commands out."""

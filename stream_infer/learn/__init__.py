@@ -1,0 +1,1 @@
+"""learn: from joined rewards to new versions of policies and models."""

@@ -1,0 +1,1 @@
+"""models: what a model is, and how one is loaded safely."""

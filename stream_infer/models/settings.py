@@ -1,0 +1,46 @@
+"""models.settings: what a topology may say of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stream_infer.features.settings import Input
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """rows_max: no batch is larger. None: the knee of the measured cost curve decides, at most 4096."""
+
+    rows_max: int | None = None
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """How a model learns from rewards. by: sgd (squared loss, linear) or ftrl (logistic loss, FTRL-Proximal)."""
+
+    by: str
+    rate: float = 0.01
+    l2: float = 0.0
+    alpha: float = 0.1
+    beta: float = 1.0
+    l1: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """One model. artifact: path of a safetensors (or trusted .pt2) file, resolved against the topology; None for a learner from zero."""
+
+    name: str
+    kind: str
+    inputs: tuple[Input, ...]
+    artifact: str | None = None
+    model_class: str = "mlp"
+    sha256: str | None = None
+    trusted: bool = False
+    device: str = "cpu"
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    learns: LearnerSettings | None = None
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of the model's input matrix, in order."""
+        return tuple(name for entry in self.inputs for name in entry.columns())

@@ -1,0 +1,212 @@
+"""records: batches of columns, the only form in which rows travel. errors → *records* → everything else.
+
+A row never exists as a Python object on the hot path. Numbers are numpy arrays with an optional mask of what is there;
+texts are spans (start, size) into one block of bytes, so that decoding, hashing and encoding them touches no `str`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+Floats = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(slots=True)
+class Numbers:
+    """values: [n] of any number type or bool; valid: bool[n], or None when every row has a value."""
+
+    values: NDArray[np.generic]
+    valid: Bools | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Ints | Bools) -> Numbers:
+        return Numbers(self.values[rows], None if self.valid is None else self.valid[rows])
+
+    def floats(self) -> Floats:
+        """float64[n], NaN where a row has no value."""
+        out = self.values.astype(np.float64)
+        if self.valid is not None:
+            out[~self.valid] = np.nan
+        return out
+
+    def to_list(self) -> list[object]:
+        values = self.values.tolist()
+        return values if self.valid is None else [v if ok else None for v, ok in zip(values, self.valid, strict=True)]
+
+
+@dataclass(slots=True)
+class Text:
+    """Spans into blob: row i is blob[start[i] : start[i] + size[i]]. Serves strings (UTF-8), bytes and enum symbols."""
+
+    blob: Bytes
+    start: Ints
+    size: Ints
+    valid: Bools | None = None
+    is_bytes: bool = False
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, rows: Ints | Bools) -> Text:
+        return Text(self.blob, self.start[rows], self.size[rows], None if self.valid is None else self.valid[rows], self.is_bytes)
+
+    def raw(self) -> list[bytes | None]:
+        """The rows as bytes objects, None where absent: for keys of records and other slow paths."""
+        view = self.blob.tobytes()
+        spans = zip(self.start.tolist(), (self.start + self.size).tolist(), strict=True)
+        rows = [view[a:b] for a, b in spans]
+        return list(rows) if self.valid is None else [r if ok else None for r, ok in zip(rows, self.valid, strict=True)]
+
+    def to_list(self) -> list[object]:
+        if self.is_bytes:
+            return list(self.raw())
+        return [None if row is None else row.decode() for row in self.raw()]
+
+    @staticmethod
+    def of(rows: Iterable[bytes | str | None], *, is_bytes: bool = False) -> Text:
+        """Columns from Python values: for tests and slow paths."""
+        raw = [row.encode() if isinstance(row, str) else row for row in rows]
+        size = np.array([0 if row is None else len(row) for row in raw], dtype=np.int64)
+        start = np.zeros(len(raw), dtype=np.int64)
+        np.cumsum(size[:-1], out=start[1:])
+        valid = None if all(row is not None for row in raw) else np.array([row is not None for row in raw], dtype=np.bool_)
+        return Text(np.frombuffer(b"".join(row or b"" for row in raw), dtype=np.uint8), start, size, valid, is_bytes)
+
+
+@dataclass(slots=True)
+class Lists:
+    """Arrays of numbers: row i is items[start[i] : start[i] + size[i]]; the items themselves are never absent."""
+
+    items: NDArray[np.generic]
+    start: Ints
+    size: Ints
+    valid: Bools | None = None
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, rows: Ints | Bools) -> Lists:
+        return Lists(self.items, self.start[rows], self.size[rows], None if self.valid is None else self.valid[rows])
+
+    def to_list(self) -> list[object]:
+        spans = zip(self.start.tolist(), self.size.tolist(), strict=True)
+        rows = [self.items[a : a + n].tolist() for a, n in spans]
+        return rows if self.valid is None else [r if ok else None for r, ok in zip(rows, self.valid, strict=True)]
+
+    @staticmethod
+    def of_matrix(matrix: NDArray[np.generic]) -> Lists:
+        """matrix: [n, k]; every row a list of k items."""
+        rows, width = matrix.shape
+        return Lists(np.ascontiguousarray(matrix).reshape(-1), np.arange(rows, dtype=np.int64) * width, np.full(rows, width, dtype=np.int64))
+
+
+Column = Numbers | Text | Lists
+
+
+def empty_text(rows: int) -> Text:
+    """Text[rows], every row absent."""
+    zeros = np.zeros(rows, dtype=np.int64)
+    return Text(np.zeros(0, dtype=np.uint8), zeros, zeros, np.zeros(rows, dtype=np.bool_))
+
+
+def concat_columns(parts: Sequence[Column]) -> Column:
+    """Columns of one kind joined end to end."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    valid = None
+    if any(part.valid is not None for part in parts):
+        valid = np.concatenate([np.ones(len(part), dtype=np.bool_) if part.valid is None else part.valid for part in parts])
+    if isinstance(first, Numbers):
+        return Numbers(np.concatenate([part.values for part in parts if isinstance(part, Numbers)]), valid)
+    pools: list[NDArray[np.generic]] = [part.blob if isinstance(part, Text) else part.items for part in parts if not isinstance(part, Numbers)]
+    shifts = np.cumsum([0] + [len(pool) for pool in pools[:-1]])
+    start = np.concatenate([part.start + shift for part, shift in zip(parts, shifts, strict=True) if not isinstance(part, Numbers)])
+    size = np.concatenate([part.size for part in parts if not isinstance(part, Numbers)])
+    pool = np.concatenate(pools)
+    if isinstance(first, Text):
+        return Text(pool.astype(np.uint8, copy=False), start, size, valid, first.is_bytes)
+    return Lists(pool, start, size, valid)
+
+
+@dataclass(slots=True)
+class Rejected:
+    """Rows that could not be used. Parallel lists: index[i] is the row's place in its batch, reason[i] says why in one line."""
+
+    index: list[int] = field(default_factory=list)
+    reason: list[str] = field(default_factory=list)
+
+    def add(self, index: int, reason: str) -> None:
+        self.index.append(index)
+        self.reason.append(reason)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(slots=True)
+class Fetched:
+    """Records of one topic partition as they were read. offsets: int64[n] ascending, gaps allowed; timestamps: int64[n] ms.
+
+    headers: one list of (name, value) per record, or None when the topic's records carry none that matter.
+    """
+
+    topic: str
+    partition: int
+    offsets: Ints
+    timestamps: Ints
+    keys: Text
+    values: Text
+    headers: list[list[tuple[str, bytes]]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def take(self, rows: Ints | Bools) -> Fetched:
+        heads = None
+        if self.headers is not None:
+            places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+            heads = [self.headers[i] for i in places.tolist()]
+        return replace(self, offsets=self.offsets[rows], timestamps=self.timestamps[rows], keys=self.keys.take(rows), values=self.values.take(rows), headers=heads)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Decoded rows of one stream. columns: name → column of n rows; offsets: int64[n]; event_time: int64[n] ms since 1970.
+
+    All rows come from one topic partition and stand in log order.
+    """
+
+    topic: str
+    partition: int
+    offsets: Ints
+    event_time: Ints
+    columns: dict[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def take(self, rows: Ints | Bools) -> Batch:
+        columns = {name: column.take(rows) for name, column in self.columns.items()}
+        return Batch(self.topic, self.partition, self.offsets[rows], self.event_time[rows], columns)
+
+
+def concat_batches(parts: Sequence[Batch]) -> Batch:
+    """Batches of one topic partition joined in the given order."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    columns = {name: concat_columns([part.columns[name] for part in parts]) for name in first.columns}
+    offsets = np.concatenate([part.offsets for part in parts])
+    return Batch(first.topic, first.partition, offsets, np.concatenate([part.event_time for part in parts]), columns)

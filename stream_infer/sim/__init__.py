@@ -1,0 +1,1 @@
+"""sim: a simulated broker and world on one seed, and the checkers of the invariants."""

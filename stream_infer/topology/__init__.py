@@ -1,0 +1,1 @@
+"""topology: from a YAML file to a checked plan."""

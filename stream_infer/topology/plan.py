@@ -1,0 +1,176 @@
+"""topology.plan: what a checked topology means to the machine. spec → *plan* → flow.
+
+A plan is a list of sections. All inputs of a section are co-partitioned (or global), so section and partition together
+name a task: one owner, one order, one piece of state. Sections speak to each other through internal topics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stream_infer.decide.settings import PolicySettings, Where
+from stream_infer.features.settings import FeatureSettings, LookupSettings
+from stream_infer.feedback_settings import FeedbackSettings
+from stream_infer.models.settings import ModelSettings
+
+
+@dataclass(frozen=True)
+class DecideAt:
+    """Rows wait in event time until `field` (ms since 1970) minus lead_ms."""
+
+    field: str
+    lead_ms: int
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """One topic of rows. schema: the text of its Avro schema; schema_ids: further writers' schemas by Confluent id."""
+
+    name: str
+    topic: str
+    schema: str
+    partitions: int
+    key: str | None = None
+    id: str | None = None
+    event_time: str | None = None
+    format: str = "avro"
+    framing: str = "confluent"
+    schema_ids: tuple[tuple[int, str], ...] = ()
+    decide_at: DecideAt | None = None
+    late_after_ms: int | None = None
+    future_after_ms: int | None = None
+    compacted: bool = False
+    record_bytes_max: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """One stream a section reads. is_global: every task reads all its partitions; otherwise task p reads partition p.
+
+    rank: ties in event time are broken by it (then partition, then offset). sources: how many upstream tasks write into each
+    partition (0: an ordinary topic, one order per partition).
+    """
+
+    stream: str
+    rank: int
+    is_global: bool = False
+    sources: int = 0
+
+
+@dataclass(frozen=True)
+class FeatureStep:
+    """Rows of kept_from update the state of key kept_by; rows of the flowing stream read the state of key read_by."""
+
+    name: str
+    kept_from: str
+    kept_by: str
+    read_by: str
+    settings: FeatureSettings
+
+
+@dataclass(frozen=True)
+class LookupStep:
+    """Rows of `table` (key table_key) are remembered; flowing rows take fields of the row with their read_by."""
+
+    name: str
+    table: str
+    table_key: str
+    read_by: str
+    settings: LookupSettings
+
+
+@dataclass(frozen=True)
+class RepartitionStep:
+    """Flowing rows go on to `stream` (an internal topic) under the key `by`; the next section reads them there."""
+
+    name: str
+    stream: str
+    by: str
+
+
+@dataclass(frozen=True)
+class DecideStep:
+    """One of `arms` (names of models) answers each row that passes `where`; `shadows` run on every such row and only leave a mark."""
+
+    name: str
+    arms: tuple[str, ...]
+    policy: PolicySettings
+    where: Where | None = None
+    shadows: tuple[str, ...] = ()
+    emits_to: str | None = None  # the stream of predictions
+
+
+@dataclass(frozen=True)
+class FeedbackStep:
+    """Rows of `feedback` meet the decisions of the step `decides`; joined rows go to the internal stream joined_to."""
+
+    name: str
+    decides: str
+    feedback: str
+    settings: FeedbackSettings
+    joined_to: str
+
+
+@dataclass(frozen=True)
+class LearnStep:
+    """The learn section's only step: policies (decide steps) and models that learn, from the joined rows of `outcome`."""
+
+    name: str
+    outcome: str
+    policy_of: str
+    models: tuple[str, ...]
+    every_ms: int
+
+
+Step = FeatureStep | LookupStep | RepartitionStep | DecideStep | FeedbackStep | LearnStep
+
+
+@dataclass(frozen=True)
+class SectionPlan:
+    """flowing: the input stream whose rows pass through the steps; other inputs only update state or bring feedback."""
+
+    name: str
+    partitions: int
+    flowing: str
+    inputs: tuple[InputPlan, ...]
+    steps: tuple[Step, ...]
+    state_topic: str
+
+    def input(self, stream: str) -> InputPlan:
+        return next(i for i in self.inputs if i.stream == stream)
+
+
+@dataclass(frozen=True)
+class EmitPlan:
+    guarantee: str = "exactly_once"  # or at_least_once
+    commit_interval_ms: int = 100
+    rejects_topic: str = ""
+
+
+@dataclass(frozen=True)
+class TestPlan:
+    """A broker-free test of the topology: rows per stream in, expectations per output stream."""
+
+    name: str
+    given: dict[str, list[dict[str, object]]]
+    expect: dict[str, list[dict[str, object]]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything `run` needs. streams: by name, users' and internal; topics: (topic, partitions, compacted) that we create."""
+
+    name: str
+    streams: dict[str, StreamPlan]
+    models: dict[str, ModelSettings]
+    sections: tuple[SectionPlan, ...]
+    emit: EmitPlan
+    topics: tuple[tuple[str, int, bool], ...]
+    models_topic: str = ""
+    decisions_topic: str = ""
+    cuts_topic: str = ""
+    rows_in_flight_max: int = 20_000
+    wait_ms_max: int = 200
+    client: dict[str, str] = field(default_factory=dict)
+    tests: tuple[TestPlan, ...] = ()
+    base: str = "."  # folder that artifacts are relative to
