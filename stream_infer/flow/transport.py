@@ -1,0 +1,101 @@
+"""flow.transport: what the worker asks of a broker. Two things have this form: edge.kafka and sim.broker.
+
+One thread owns a transport. Nothing here returns one object per record: records come and go as columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+
+from stream_infer.records import Fetched, Ints, Text
+
+Partition = tuple[str, int]  # (topic, partition)
+
+
+class Outcome(Enum):
+    """How a transaction ended. ABORTED: nothing of it is visible; everything done since the last commit must be forgotten."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+
+
+class Ownership(Protocol):
+    """Told, inside poll() or close(), which partitions of the group's topics this member owns."""
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """These are ours now; nothing of them has been read yet. Must return quickly: restoring happens after poll()."""
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """These are ours until this call returns: the last chance to commit their work. Must not call poll()."""
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """These are someone else's already: nothing of them may be committed."""
+
+
+class Transport(Protocol):
+    """A consumer group member, a follower of single partitions, and a (transactional) producer in one."""
+
+    def partitions(self, topic: str) -> int:
+        """Number of partitions. EnvironmentMissing when the topic or the broker is not there."""
+
+    def join(self, topics: Sequence[str], ownership: Ownership) -> None:
+        """Become a member of the group for these topics. Equal partition numbers of topics with equal partition counts go to one member."""
+
+    def follow(self, partition: Partition, offset: int) -> None:
+        """Read a partition from offset on, outside the group; calling it again moves the place."""
+
+    def unfollow(self, partition: Partition) -> None:
+        """Stop following."""
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """The next record that poll() gives of this owned partition has this offset or a higher one. Nothing is given before the first seek."""
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Give no records of these (owned or followed) until resume()."""
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Undo pause()."""
+
+    def poll(self, rows_max: int, wait_ms: int) -> list[Fetched]:
+        """What is there, at most about rows_max records, read committed; waits at most wait_ms and only when nothing is there."""
+
+    def at_end(self, partition: Partition) -> bool:
+        """True when everything that the broker was known to hold has been given by poll(): the partition is idle, not slow."""
+
+    def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Offset after the last record a read-committed reader can reach now (asked of the broker)."""
+
+    def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+        """The group's committed offsets, None where there is none. Waits for open transactions of the group to end."""
+
+    def read(self, partition: Partition, offset: int) -> Iterator[Fetched]:
+        """All committed records from offset to the end as it is now (high watermark, waiting for open transactions to end)."""
+
+    def produce(
+        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], partition: int | None = None, timestamps: Ints | None = None
+    ) -> None:
+        """Send records; begins a transaction if none is open. partition None: by murmur2 of the key. Waits while the queue is full."""
+
+    def commit(self, offsets: Mapping[Partition, int]) -> Outcome:
+        """End the transaction with these group offsets in it. Fenced when another process took our place.
+
+        ABORTED after every abortable error and after every end whose result is unknown: then the producer has been rebuilt and the
+        caller must forget its work since the last commit, ask committed() and seek(). Does nothing but return COMMITTED when
+        neither records nor offsets are pending.
+        """
+
+    def abort(self) -> None:
+        """End the transaction, if one is open, and leave nothing of it."""
+
+    def close(self) -> None:
+        """Leave the group (revoked() is called first) and let go of everything."""
+
+
+def no_text(rows: int) -> Text:
+    """A column of rows absent keys."""
+    zeros = np.zeros(rows, dtype=np.int64)
+    return Text(np.zeros(0, dtype=np.uint8), zeros, zeros, np.zeros(rows, dtype=np.bool_), is_bytes=True)
