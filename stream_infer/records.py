@@ -18,6 +18,7 @@ Hashes = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Selection = Ints | Bools | slice  # of rows
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class Numbers:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, rows: Ints | Bools) -> Numbers:
+    def take(self, rows: Selection) -> Numbers:
         return Numbers(self.values[rows], None if self.valid is None else self.valid[rows])
 
     def floats(self) -> Floats:
@@ -58,7 +59,7 @@ class Text:
     def __len__(self) -> int:
         return len(self.start)
 
-    def take(self, rows: Ints | Bools) -> Text:
+    def take(self, rows: Selection) -> Text:
         return Text(self.blob, self.start[rows], self.size[rows], None if self.valid is None else self.valid[rows], self.is_bytes)
 
     def raw(self) -> list[bytes | None]:
@@ -96,7 +97,7 @@ class Lists:
     def __len__(self) -> int:
         return len(self.start)
 
-    def take(self, rows: Ints | Bools) -> Lists:
+    def take(self, rows: Selection) -> Lists:
         return Lists(self.items, self.start[rows], self.size[rows], None if self.valid is None else self.valid[rows])
 
     def to_list(self) -> list[object]:
@@ -173,11 +174,10 @@ class Fetched:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def take(self, rows: Ints | Bools) -> Fetched:
+    def take(self, rows: Selection) -> Fetched:
         heads = None
         if self.headers is not None:
-            places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-            heads = [self.headers[i] for i in places.tolist()]
+            heads = [self.headers[i] for i in np.arange(len(self))[rows].tolist()]
         return replace(self, offsets=self.offsets[rows], timestamps=self.timestamps[rows], keys=self.keys.take(rows), values=self.values.take(rows), headers=heads)
 
 
@@ -197,7 +197,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def take(self, rows: Ints | Bools) -> Batch:
+    def take(self, rows: Selection) -> Batch:
         columns = {name: column.take(rows) for name, column in self.columns.items()}
         return Batch(self.topic, self.partition, self.offsets[rows], self.event_time[rows], columns)
 
