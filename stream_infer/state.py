@@ -1,0 +1,86 @@
+"""state: what all state of a task has in common, and how rows of it become bytes. records, hashing → *state* → features, decide, learn.
+
+A task has one `Store` per stage. Changes since the last call go to a compacted changelog topic in the transaction of the
+chunk that made them; a snapshot is everything as plain arrays. Both lead back to the same object, bit for bit: recovery
+loads a snapshot (or nothing) and restores the changelog's tail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.errors import StreamInferError
+from stream_infer.records import Bytes, Ints, Text
+
+Array = NDArray[Any]
+
+
+class StateError(StreamInferError):
+    """A changelog record or snapshot does not fit the settings: written by another version or another topology."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """State of one stage in one task."""
+
+    def changes(self) -> tuple[list[bytes], list[bytes | None]]:
+        """Keys and packed values changed since the last call, None where deleted; clears the marks. A key comes at most once."""
+        ...
+
+    def restore(self, keys: list[bytes], values: list[bytes | None]) -> None:
+        """Apply changelog records in order, later ones win; leaves no marks. StateError on a value of another format."""
+        ...
+
+    def snapshot(self) -> dict[str, Array]:
+        """Everything, as plain arrays of number or void dtypes (np.savez without pickle)."""
+        ...
+
+    def load(self, arrays: dict[str, Array]) -> None:
+        """Become the object that gave the snapshot. StateError if it was made with other settings."""
+        ...
+
+    def bytes_used(self) -> int:
+        """Bytes held in arrays, used or reserved."""
+        ...
+
+
+def pack_rows(version: int, rows: Array) -> list[bytes]:
+    """rows: structured[n] → n values: one byte of version, then the row as it lies in memory (dtype little-endian, unpadded)."""
+    size = rows.dtype.itemsize
+    block = np.empty((len(rows), 1 + size), dtype=np.uint8)
+    block[:, 0] = version
+    block[:, 1:] = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), size)
+    return cut(block.tobytes(), 1 + size)
+
+
+def unpack_rows(version: int, values: Sequence[bytes], dtype: np.dtype[np.void]) -> Array:
+    """The inverse of `pack_rows`: structured[n]. StateError names the first value of another version or size."""
+    size = 1 + dtype.itemsize
+    for value in values:
+        if len(value) != size or value[0] != version:
+            got = f"version {value[0]}, {len(value)} bytes" if value else "0 bytes"
+            raise StateError(f"packed state: got {got}, expected version {version}, {size} bytes (made by another topology or release?)")
+    block = np.frombuffer(b"".join(values), dtype=np.uint8).reshape(len(values), size)
+    return np.ascontiguousarray(block[:, 1:]).reshape(-1).view(dtype)
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    """Pieces of `size` bytes each."""
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def gather_bytes(blob: Bytes, start: Ints, size: Ints) -> Bytes:
+    """The spans blob[start[i] : start[i] + size[i]] joined end to end: uint8[sum of size]."""
+    total = int(size.sum())
+    first = np.cumsum(size) - size
+    picked: Bytes = blob[np.arange(total, dtype=np.int64) + np.repeat(start - first, size)]
+    return picked
+
+
+def pack_text(keys: Sequence[bytes]) -> Text:
+    """Keys as columns; every row present."""
+    return Text.of(keys, is_bytes=True)
