@@ -1,0 +1,114 @@
+"""codec.internal: the records this program writes for itself and for its users. schema → *internal* → flow.
+
+PREDICTION is also schemas/prediction.avsc, for whoever reads predictions; a test holds the two equal. The others live on internal
+topics. Fields may be added at the end, with a default; ids follow from the text.
+"""
+
+from __future__ import annotations
+
+PREDICTION = """{
+  "type": "record",
+  "name": "Prediction",
+  "namespace": "stream_infer",
+  "doc": "One answer to one event, with everything needed to judge it later and to make it again.",
+  "fields": [
+    {"name": "prediction_id", "type": "string", "doc": "The event's own id where its stream has one, else topic-partition-offset."},
+    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "When the event happened."},
+    {"name": "stage", "type": "string", "doc": "The stage of the topology that answered."},
+    {"name": "answer", "type": "double", "doc": "The answer: the first output of the model that answered."},
+    {"name": "outputs", "type": {"type": "array", "items": "double"}, "doc": "All outputs of the model that answered."},
+    {"name": "model", "type": "string", "doc": "Name of the model that answered."},
+    {"name": "model_version", "type": "string", "doc": "Its version; a version never changes."},
+    {"name": "arm", "type": "string", "doc": "The arm that was chosen."},
+    {"name": "propensity", "type": "double", "doc": "The exact probability with which that arm was chosen."},
+    {"name": "propensities", "type": {"type": "array", "items": "double"}, "doc": "Of all arms, in the topology's order."},
+    {"name": "policy_version", "type": "long", "doc": "The policy that chose."},
+    {"name": "shadows", "type": {"type": "array", "items": "double"}, "doc": "Answers of the shadow models, in the topology's order."},
+    {"name": "source_topic", "type": "string", "doc": "Where the event was read: its topic,"},
+    {"name": "source_partition", "type": "int", "doc": "its partition"},
+    {"name": "source_offset", "type": "long", "doc": "and its offset."},
+    {"name": "offsets", "type": {"type": "array", "items": "long"}, "doc": "Next offset of each input when the chunk began."},
+    {"name": "cut", "type": "long", "doc": "Number of the chunk within its task."}
+  ]
+}
+"""
+
+DECISION = """{
+  "type": "record",
+  "name": "Decision",
+  "namespace": "stream_infer",
+  "doc": "What feedback needs of a prediction, kept until the feedback comes.",
+  "fields": [
+    {"name": "prediction_id", "type": "string"},
+    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    {"name": "stage", "type": "string"},
+    {"name": "arm", "type": "int", "doc": "Place of the arm in the topology's order."},
+    {"name": "propensity", "type": "double"},
+    {"name": "propensities", "type": {"type": "array", "items": "double"}},
+    {"name": "policy_version", "type": "long"},
+    {"name": "answer", "type": "double"},
+    {"name": "outputs", "type": {"type": "array", "items": "double"}},
+    {"name": "features", "type": {"type": "array", "items": "float"}, "doc": "The row as the model that answered saw it."},
+    {"name": "source_topic", "type": "string"},
+    {"name": "source_partition", "type": "int"},
+    {"name": "source_offset", "type": "long"},
+    {"name": "cut", "type": "long"}
+  ]
+}
+"""
+
+REJECT = """{
+  "type": "record",
+  "name": "Reject",
+  "namespace": "stream_infer",
+  "doc": "A record that could not be used, as it came, with the reason.",
+  "fields": [
+    {"name": "source_topic", "type": "string"},
+    {"name": "source_partition", "type": "int"},
+    {"name": "source_offset", "type": "long"},
+    {"name": "stage", "type": "string", "doc": "Where it failed; decode for a record that could not be read."},
+    {"name": "reason", "type": "string", "doc": "One line."},
+    {"name": "key", "type": ["null", "bytes"]},
+    {"name": "value", "type": ["null", "bytes"]}
+  ]
+}
+"""
+
+JOINED = """{
+  "type": "record",
+  "name": "Joined",
+  "namespace": "stream_infer",
+  "doc": "A decision with its feedback (ROW), or a task's word that it has closed everything before closed_at (MARK).",
+  "fields": [
+    {"name": "prediction_id", "type": "string"},
+    {"name": "source", "type": "int", "doc": "The task that joined it."},
+    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "Of the decision."},
+    {"name": "closed_at", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "Nothing can change the row from then on."},
+    {"name": "arm", "type": "int"},
+    {"name": "propensity", "type": "double"},
+    {"name": "policy_version", "type": "long"},
+    {"name": "answer", "type": "double"},
+    {"name": "label", "type": ["null", "double"], "doc": "Null: no feedback came."},
+    {"name": "reward", "type": ["null", "double"], "doc": "In 0 to 1; null: none was earned."},
+    {"name": "features", "type": {"type": "array", "items": "float"}},
+    {"name": "kind", "type": {"type": "enum", "name": "JoinedKind", "symbols": ["ROW", "MARK"]}}
+  ]
+}
+"""
+
+CUT = """{
+  "type": "record",
+  "name": "Cut",
+  "namespace": "stream_infer",
+  "doc": "Where a task cut a chunk, so that the same rows can be worked through together again.",
+  "fields": [
+    {"name": "section", "type": "string"},
+    {"name": "partition", "type": "int"},
+    {"name": "cut", "type": "long", "doc": "Number of the chunk within its task."},
+    {"name": "rows", "type": "int"},
+    {"name": "reached", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "Event time that the task had reached."},
+    {"name": "offsets", "type": {"type": "array", "items": "long"}, "doc": "Next offset of each input, in the plan's order."},
+    {"name": "versions", "type": {"type": "array", "items": "long"}, "doc": "Live models and policies, in the plan's order."}
+  ]
+}
+"""
