@@ -59,12 +59,12 @@ def hash64(text: Text, seed: int = 0) -> Hashes:
         size, start = np.where(text.valid, size, 0), np.where(text.valid, start, 0)
     words = np.maximum((size + 7) >> 3, 1)
     if int(words.max()) == 1:
-        sums = _scramble(_words(text.blob, start, size), np.zeros(1, dtype=np.uint64))
+        sums = _scramble(words_at(text.blob, start, size), np.zeros(1, dtype=np.uint64))
     else:
         first = np.cumsum(words) - words
         place = np.arange(int(words.sum()), dtype=np.int64) - np.repeat(first, words)
         left = np.repeat(size, words) - (place << 3)
-        scrambled = _scramble(_words(text.blob, np.repeat(start, words) + (place << 3), left), place.astype(np.uint64))
+        scrambled = _scramble(words_at(text.blob, np.repeat(start, words) + (place << 3), left), place.astype(np.uint64))
         sums = np.add.reduceat(scrambled, first)
     out = mix64(sums ^ (size.astype(np.uint64) * _U_STIR) ^ np.uint64(_salt(seed)))
     if text.valid is not None:
@@ -108,12 +108,21 @@ def _scramble(words: Hashes, place: Hashes) -> Hashes:
     return words
 
 
-def _words(blob: Bytes, start: Ints, left: Ints) -> Hashes:
-    """The 8 bytes from each start on as one number; bytes beyond `left` read as zero."""
-    if len(blob) < 8 or int(start.max()) > len(blob) - 8:
+def words_at(blob: Bytes, start: Ints, left: Ints) -> Hashes:
+    """The 8 bytes from each start on as one little-endian number; bytes beyond `left` (≥ 0, of which 8 count) read as zero.
+
+    blob: uint8[b]; start: int64[n] in [0, b]; left: int64[n]; n ≥ 1; gives uint64[n].
+    """
+    if len(blob) < 8:
         blob = np.concatenate([blob, np.zeros(8, dtype=np.uint8)])
+    last = len(blob) - 8
     # Every byte of the blob begins a word of this view: one gather reads eight bytes.
-    view = np.ndarray(shape=(len(blob) - 7,), dtype="<u8", buffer=blob if blob.flags.c_contiguous else blob.copy(), strides=(1,))
-    words: Hashes = view[start].astype(np.uint64, copy=False)
+    view = np.ndarray(shape=(last + 1,), dtype="<u8", buffer=blob if blob.flags.c_contiguous else blob.copy(), strides=(1,))
+    if int(start.max()) <= last:
+        words: Hashes = view[start].astype(np.uint64, copy=False)
+    else:
+        # Words that would end behind the blob are read earlier and shifted down.
+        begin = np.minimum(start, last)
+        words = view[begin].astype(np.uint64, copy=False) >> ((start - begin) << 3).astype(np.uint64)
     words &= _TAILS[np.minimum(left, 8)]
     return words
