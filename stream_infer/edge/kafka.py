@@ -1,0 +1,239 @@
+"""kafka: flow.transport on a real broker. consume, transactions, deliveries, topics → *kafka* → the worker.
+
+Two consumers and one producer, all used by the thread that polls: the member reads what the group gave it, the follower reads single
+partitions beside the group. That thread also takes the group's metadata for a commit, so what is committed is what it owns *now*.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from stream_infer.edge import kafka_client, kafka_consume
+from stream_infer.edge.kafka_client import KafkaSettings
+from stream_infer.edge.kafka_consume import Reader
+from stream_infer.edge.kafka_deliveries import Deliveries
+from stream_infer.edge.kafka_errors import Complaints
+from stream_infer.edge.kafka_transactions import Transactions
+from stream_infer.edge.kafka_watchdog import Watchdog, end_process
+from stream_infer.edge.topics import check_connection
+from stream_infer.errors import EnvironmentMissing
+from stream_infer.flow.transport import Outcome, Ownership, Partition
+from stream_infer.records import Fetched, Ints
+
+log = logging.getLogger("stream_infer.kafka")
+WATCHDOG_SLACK_S = 30.0  # over the transaction timeout: the broker looks for dead transactions every 10 s only
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """Of one owned partition. position: next offset to give; stable: what a read-committed reader reaches; high: all that is written.
+
+    high - position is the lag. stable below high for long means an open transaction that holds every reader back, which a lag
+    measured against stable would report as 0.
+    """
+
+    position: int
+    stable: int
+    high: int
+
+
+class KafkaTransport:
+    """Transport over confluent-kafka. EnvironmentMissing within connect_wait_s_max when the broker is not there.
+
+    header_topics: topics whose records' headers are wanted; on_stall: called from another thread with (call, seconds) when a
+    transactional call hangs; on_statistics: gets librdkafka's JSON, if settings.statistics_ms.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        header_topics: Collection[str] = (),
+        on_stall: Callable[[str, float], None] = end_process,
+        on_statistics: Callable[[str], None] | None = None,
+    ) -> None:
+        check_connection(settings.bootstrap, settings.client, settings.connect_wait_s_max)
+        self._settings = settings
+        self._patience_s = settings.transaction_timeout_ms / 1000 + WATCHDOG_SLACK_S
+        self._complaints = Complaints(settings.bootstrap)
+        self._owned: dict[Partition, None] = {}
+        self._topics: tuple[str, ...] = ()
+        self._reading = False
+        wait_s = settings.transaction_timeout_ms / 1000
+        config = kafka_client.consumer(settings, self._complaints)
+        self._watchdog = Watchdog(self._patience_s, on_stall)
+        # The producer first: taking the id over ends what a crash left open, which the consumer would otherwise wait for.
+        sender = kafka_client.producer(settings, self._complaints, on_statistics)
+        exactly_once = settings.guarantee == "exactly_once"
+        transactions = Transactions(sender, wait_s, self._watchdog) if exactly_once else None
+        self._member = Reader(kafka_client.consumer(settings, self._complaints, on_statistics), header_topics)
+        self._follower = Reader(config, header_topics)
+        self._restorer = Reader(config, header_topics)
+        self._sender: Transactions | Deliveries = transactions or Deliveries(sender, wait_s, self._member.consumer)
+
+    def partitions(self, topic: str) -> int:
+        """Number of partitions. EnvironmentMissing when the topic or the broker is not there."""
+        found = self._follower.consumer.list_topics(topic, timeout=kafka_consume.ASK_S).topics[topic]
+        if found.error is not None or not found.partitions:
+            raise EnvironmentMissing(
+                f"topic {topic} is not there",
+                got=str(found.error) if found.error else "no partitions",
+                expected=f"a topic on {self._settings.bootstrap}",
+                fix="create it first; internal topics are made by `stream-infer run`",
+            )
+        return len(found.partitions)
+
+    def join(self, topics: Sequence[str], ownership: Ownership) -> None:
+        """Become a member of the group for these topics; what it owns is told in poll()."""
+        self._topics = tuple(topics)
+
+        def on_assign(consumer: Consumer, given: list[TopicPartition]) -> None:
+            consumer.assign([])  # acknowledged, and nothing fetched: reading begins where seek() says
+            fresh = _plain(given)
+            self._owned |= dict.fromkeys(fresh)
+            ownership.assigned(fresh)
+
+        def on_revoke(consumer: Consumer, taken: list[TopicPartition]) -> None:
+            try:
+                ownership.revoked(_plain(taken))
+            finally:
+                self._disown(consumer, taken)
+
+        def on_lost(consumer: Consumer, taken: list[TopicPartition]) -> None:
+            self._disown(consumer, taken)
+            ownership.lost(_plain(taken))
+
+        self._member.consumer.subscribe(list(topics), on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+
+    def follow(self, partition: Partition, offset: int) -> None:
+        """Read a partition from offset on, outside the group; calling it again moves the place."""
+        self._follower.place(partition, offset)
+
+    def unfollow(self, partition: Partition) -> None:
+        """Stop following."""
+        self._follower.forget([partition])
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """The next record of this owned partition has this offset or a higher one. Ignored when it is no longer ours."""
+        if partition in self._owned:
+            self._member.place(partition, offset)
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Give no records of these (owned or followed) until resume()."""
+        for reader in (self._member, self._follower):
+            reader.pause([p for p in partitions if p in reader])
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Undo pause()."""
+        for reader in (self._member, self._follower):
+            reader.resume([p for p in partitions if p in reader])
+
+    def poll(self, rows_max: int, wait_ms: int) -> list[Fetched]:
+        """What is there, followed partitions first; waits only when nothing is. Serves the group: ownership is told inside."""
+        self._complaints.raise_if_any()
+        followed = self._follower.take(rows_max, 0) if self._follower else []
+        if not self._topics:
+            return followed or (self._follower.take(rows_max, wait_ms) if self._follower else [])
+        # The member waits for both: what comes meanwhile for the follower is given by the next call.
+        left = max(rows_max - sum(map(len, followed)), rows_max // 2, 1)
+        owned = self._member.take(left, 0 if followed else wait_ms)
+        return followed + owned
+
+    def at_end(self, partition: Partition) -> bool:
+        """True when everything that the broker was known to hold has been given (by both, when owned and followed)."""
+        readers = [reader for reader in (self._member, self._follower) if partition in reader]
+        return bool(readers) and all(reader.at_end(partition) for reader in readers)
+
+    def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Last stable offsets, asked of the broker."""
+        return kafka_consume.end_offsets(self._follower.consumer, partitions)
+
+    def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+        """The group's committed offsets, None where there is none. Waits for open transactions of the group to end."""
+        return kafka_consume.committed(self._member.consumer, partitions, self._patience_s)
+
+    def read(self, partition: Partition, offset: int) -> Iterator[Fetched]:
+        """All committed records from offset to the high watermark as it is now. One at a time."""
+        assert not self._reading, "read() begun before the last one was finished"
+        self._reading = True
+        try:
+            yield from self._restorer.read(partition, offset, self._patience_s)
+        finally:
+            self._reading = False
+
+    def produce(
+        self,
+        topic: str,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        partition: int | None = None,
+        timestamps: Ints | None = None,
+    ) -> None:
+        """Send records; begins a transaction if none is open. partition None: by murmur2 of the key. Waits while the queue is full."""
+        if len(values):
+            self._sender.send(topic, keys, values, partition, timestamps)
+
+    def commit(self, offsets: Mapping[Partition, int]) -> Outcome:
+        """End the transaction with these offsets in it. Fenced when another process took our place.
+
+        Offsets of partitions that this member does not own, or of a member that the group does not know, abort: such a commit
+        would not be fenced by the broker (a generation of -1 is accepted).
+        """
+        if not offsets and not self._sender.is_open:
+            return Outcome.COMMITTED
+        if not offsets:
+            return self._sender.commit([], None)
+        strangers = [p for p in offsets if p not in self._owned]
+        if strangers or not self._member.consumer.memberid():
+            log.warning("offsets of %s are not ours to commit", strangers or "a group that we are not a member of")
+            return self._sender.abort()
+        # Taken now, on the thread that serves rebalances: whatever was taken from us has been told by revoked() or lost() before.
+        metadata = self._member.consumer.consumer_group_metadata()
+        return self._sender.commit([TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()], metadata)
+
+    def abort(self) -> None:
+        """End the transaction, if one is open, and leave nothing of it."""
+        if self._sender.is_open:
+            self._sender.abort()
+
+    def close(self) -> None:
+        """Leave the group (revoked() is called first) and let go of everything."""
+        try:
+            self._member.consumer.close()
+        finally:
+            self._follower.consumer.close()
+            self._restorer.consumer.close()
+            self._sender.close()
+            self._watchdog.close()
+
+    def lag(self, partition: Partition) -> int:
+        """Records between what was given and the high watermark as of the last fetch; markers of transactions count as records."""
+        high = self._member.high(partition)
+        return 0 if high >= kafka_consume.UNKNOWN else max(high - self._member.reached(partition), 0)
+
+    def watermarks(self) -> dict[Partition, Watermarks]:
+        """Where each owned partition stands; asks the broker once."""
+        known = [p for p in self._member.placed() if self._member.high(p) < kafka_consume.UNKNOWN]
+        stable = self.end_offsets(known)
+        return {p: Watermarks(self._member.reached(p), stable[p], max(self._member.high(p), stable[p])) for p in known}
+
+    @property
+    def producers_rebuilt(self) -> int:
+        """How often the end of a transaction was unknown and a new producer took over."""
+        return self._sender.rebuilt
+
+    def _disown(self, consumer: Consumer, taken: Sequence[Any]) -> None:
+        gone = _plain(taken)
+        for partition in gone:
+            self._owned.pop(partition, None)
+        self._member.forget(gone, assigned=False)
+        consumer.unassign()
+
+
+def _plain(partitions: Sequence[Any]) -> list[Partition]:
+    return sorted((p.topic, p.partition) for p in partitions)

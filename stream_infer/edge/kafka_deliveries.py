@@ -1,0 +1,111 @@
+"""kafka deliveries: the producer of at_least_once. kafka_send → *kafka_deliveries* → kafka.
+
+Results are visible at once; a commit waits until the broker has every record, then the group's offsets move. What was written before
+a failed commit is written again after it, with the same ids, so readers can drop the repeats.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from stream_infer.edge.kafka_errors import error_of, explained, is_lasting, is_purged
+from stream_infer.edge.kafka_send import send
+from stream_infer.errors import Fenced
+from stream_infer.flow.transport import Outcome
+from stream_infer.records import Ints
+
+log = logging.getLogger("stream_infer.kafka")
+
+
+class Deliveries:
+    """An idempotent producer and the failures it reported. consumer: the group's, whose offsets a commit moves."""
+
+    def __init__(self, config: dict[str, Any], wait_s_max: float, consumer: Consumer) -> None:
+        # Only failures call back: a call per record would cost as much again as producing it.
+        self._config = {**config, "on_delivery": self._delivered, "delivery.report.only.error": True}
+        self._wait_s_max = wait_s_max
+        self._consumer = consumer
+        self._failures: list[KafkaError] = []
+        self._pending = False
+        self.rebuilt = 0
+        self._producer = Producer(self._config)
+
+    @property
+    def is_open(self) -> bool:
+        """True when records wait for a commit."""
+        return self._pending
+
+    def send(
+        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], partition: int | None, timestamps: Ints | None
+    ) -> None:
+        """Queue records. What cannot be queued fails the next commit."""
+        self._pending = True
+        try:
+            if not send(self._producer, topic, keys, values, partition, timestamps, self._wait_s_max):
+                self._failures.append(KafkaError(KafkaError._QUEUE_FULL))  # noqa: SLF001 — librdkafka's name
+        except KafkaException as problem:
+            self._failures.append(error_of(problem))
+
+    def commit(self, offsets: list[TopicPartition], _metadata: object) -> Outcome:
+        """Wait for the broker to have all records, then move the offsets. ABORTED when either failed."""
+        left = self._producer.flush(self._wait_s_max)
+        self._pending = False
+        if left or self._failures:
+            return self._failed(left)
+        return self._move(offsets) if offsets else Outcome.COMMITTED
+
+    def abort(self) -> Outcome:
+        """Drop what was not sent yet; what was sent stays visible. Always ABORTED."""
+        self._pending = False
+        self._producer.purge()
+        self._producer.flush(self._wait_s_max)
+        self._failures.clear()
+        return Outcome.ABORTED
+
+    def close(self) -> None:
+        """Let go of the producer; what waits for a commit is dropped."""
+        self.abort()
+        self._producer.close()
+
+    def _delivered(self, error: KafkaError | None, _message: object) -> None:
+        if error is not None and not is_purged(error):
+            self._failures.append(error)
+
+    def _failed(self, left: int) -> Outcome:
+        failures = list(self._failures)
+        self.abort()
+        for error in failures:
+            if is_lasting(error):
+                raise explained(error, "writing")
+            if error.fatal():
+                # Idempotence cannot go on after a gap in its sequence; a new producer can.
+                self._producer.close()
+                self._producer = Producer(self._config)
+                self.rebuilt += 1
+                break
+        log.warning("%d records were not delivered: %s", len(failures) + left, failures[0].str() if failures else "timed out")
+        return Outcome.ABORTED
+
+    def _move(self, offsets: list[TopicPartition]) -> Outcome:
+        until = time.monotonic() + self._wait_s_max
+        while True:
+            try:
+                found = self._consumer.commit(offsets=offsets, asynchronous=False)
+                failed = [moved.error for moved in found or () if moved.error is not None]
+            except KafkaException as problem:
+                failed = [error_of(problem)]
+            if not failed:
+                return Outcome.COMMITTED
+            error = failed[0]
+            if error.code() == KafkaError.FENCED_INSTANCE_ID:
+                raise Fenced(f"another process has this worker's group.instance.id: {error.str()}")
+            if is_lasting(error):
+                raise explained(error, "committing offsets")
+            if not error.retriable() or time.monotonic() > until:
+                log.warning("offsets were not committed: %s", error.str())
+                return Outcome.ABORTED

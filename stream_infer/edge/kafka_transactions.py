@@ -1,0 +1,161 @@
+"""kafka transactions: one transactional producer and its rules. kafka_send, kafka_watchdog → *kafka_transactions* → kafka.
+
+1. A transaction begins with its first record or offset. 2. Offsets go in with the group's metadata. 3. Commit without a timeout, the
+watchdog over it. 4. An abortable error aborts; the caller rewinds. 5. A result that nobody knows makes a new producer with the same
+id, whose epoch fences whatever is still on its way: a late commit must not end a later transaction (KIP-890, absent in librdkafka).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from stream_infer.edge.kafka_errors import Verdict, error_of, explained, fenced, is_lasting, verdict
+from stream_infer.edge.kafka_send import send
+from stream_infer.edge.kafka_watchdog import Watchdog
+from stream_infer.errors import EnvironmentMissing, Fenced
+from stream_infer.flow.transport import Outcome
+from stream_infer.records import Ints
+
+log = logging.getLogger("stream_infer.kafka")
+ASK_S = 10.0
+AGAIN_S = 0.005  # between two tries of a call that the broker asked to repeat
+
+
+class Transactions:
+    """The transactional producer of one worker slot. config: of kafka_client.producer; wait_s_max: the transaction timeout."""
+
+    def __init__(self, config: dict[str, Any], wait_s_max: float, watchdog: Watchdog) -> None:
+        self._config = config
+        self._id: str = config["transactional.id"]
+        self._wait_s_max = wait_s_max
+        self._watchdog = watchdog
+        self._open = False
+        self._doomed = ""  # why the open transaction can only abort
+        self.rebuilt = 0  # how often the producer was made anew
+        self._producer = self._made()
+
+    @property
+    def is_open(self) -> bool:
+        """True when a transaction has begun and not ended."""
+        return self._open
+
+    def send(
+        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], partition: int | None, timestamps: Ints | None
+    ) -> None:
+        """Queue records in the open transaction, which begins if there is none. What cannot be queued dooms the transaction."""
+        self._begin()
+        if self._doomed:
+            return
+        try:
+            if not send(self._producer, topic, keys, values, partition, timestamps, self._wait_s_max):
+                self._doomed = f"the queue to {topic} stayed full for {self._wait_s_max:.0f} s"
+        except KafkaException as problem:
+            self._doomed = f"{topic}: {error_of(problem).str()}"  # were it fatal, the abort will say so
+
+    def commit(self, offsets: list[TopicPartition], metadata: object) -> Outcome:
+        """End the transaction with these offsets in it. metadata: the group's, taken on this thread just now; None without offsets."""
+        self._begin()
+        if self._doomed:
+            log.warning("transaction aborted: %s", self._doomed)
+            return self.abort()
+        if offsets:
+            found = self._try("send_offsets_to_transaction", lambda: self._producer.send_offsets_to_transaction(offsets, metadata, ASK_S))
+            if found is not None:  # also when nobody knows: offsets are in or not, the abort takes both back
+                return self._failed("send_offsets_to_transaction", found)
+        # librdkafka: "strongly recommended to always pass -1", other timeouts risk that its state and the broker's part.
+        found = self._try("commit_transaction", lambda: self._producer.commit_transaction(-1), unknown_ends=True)
+        if found is None:
+            self._open = False
+            return Outcome.COMMITTED
+        if verdict(found) is Verdict.UNKNOWN:
+            return self._rebuild(f"commit_transaction: {found.str()}")
+        return self._failed("commit_transaction", found)
+
+    def abort(self) -> Outcome:
+        """End the transaction, if one is open, without a trace. Always ABORTED."""
+        if not self._open:
+            return Outcome.ABORTED
+        found = self._try("abort_transaction", lambda: self._producer.abort_transaction(-1), unknown_ends=True)
+        if found is None:
+            self._open, self._doomed = False, ""
+            return Outcome.ABORTED
+        # An abort right after the first record can end in INVALID_TXN_STATE (librdkafka #4849): nobody else is there, so begin anew.
+        if verdict(found) is Verdict.FATAL and found.code() != KafkaError.INVALID_TXN_STATE:
+            raise fenced(found, self._id)
+        return self._rebuild(f"abort_transaction: {found.str()}")
+
+    def close(self) -> None:
+        """Abort what is open and let go of the producer; what remains the broker ends after the transaction timeout."""
+        try:
+            self.abort()
+        except Fenced as problem:
+            log.warning("%s", problem)
+        self._producer.close()
+
+    def _begin(self) -> None:
+        if not self._open:
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as problem:
+                raise fenced(error_of(problem), self._id) from problem
+            self._open, self._doomed = True, ""
+
+    def _failed(self, what: str, error: KafkaError) -> Outcome:
+        if verdict(error) is Verdict.FATAL:
+            raise fenced(error, self._id)
+        log.warning("%s: %s; the transaction is aborted", what, error.str())
+        outcome = self.abort()
+        if is_lasting(error):
+            raise explained(error, what)
+        return outcome
+
+    def _try(self, what: str, call: Callable[[], None], *, unknown_ends: bool = False) -> KafkaError | None:
+        """None when the call succeeded, else the error it ended with. What may be repeated is, with the same arguments."""
+        until = time.monotonic() + self._wait_s_max
+        with self._watchdog.over(what):
+            while True:
+                try:
+                    call()
+                except KafkaException as problem:
+                    error = error_of(problem)
+                    kind = verdict(error)
+                    again = kind is Verdict.AGAIN or (kind is Verdict.UNKNOWN and not unknown_ends)
+                    if not again or time.monotonic() > until:
+                        return error
+                    time.sleep(AGAIN_S)
+                else:
+                    return None
+
+    def _rebuild(self, why: str) -> Outcome:
+        log.warning("nobody knows how the transaction ended (%s): a new producer takes over its id", why)
+        self._open, self._doomed = False, ""
+        self._producer.purge(blocking=False)
+        self._producer.close()
+        self._producer = self._made()
+        self.rebuilt += 1
+        return Outcome.ABORTED
+
+    def _made(self) -> Producer:
+        producer = Producer(self._config)
+        until = time.monotonic() + self._wait_s_max + ASK_S
+        with self._watchdog.over("init_transactions"):
+            while True:
+                try:
+                    producer.init_transactions(ASK_S)
+                except KafkaException as problem:
+                    error = error_of(problem)
+                    if is_lasting(error):
+                        raise explained(error, f"transactional id {self._id}") from problem
+                    if error.fatal() or not error.retriable():
+                        raise fenced(error, self._id) from problem
+                    if time.monotonic() > until:
+                        raise EnvironmentMissing(
+                            f"no transaction coordinator answers for {self._id}", got=error.str(), fix="are the brokers up, and in sync?"
+                        ) from problem
+                else:
+                    return producer

@@ -1,0 +1,104 @@
+"""topics: what exists on the broker, and making what a topology needs. kafka_client → *topics* → kafka, cli."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from stream_infer.edge.kafka_client import connection
+from stream_infer.edge.kafka_errors import error_of, explained
+from stream_infer.errors import EnvironmentMissing, StreamInferError
+
+ASK_S = 10.0
+SEEN_S_MAX = 10.0  # until a topic that was made is known everywhere
+
+
+def check_connection(bootstrap: str, client: Mapping[str, str], wait_s_max: float = 5.0) -> None:
+    """EnvironmentMissing, within about wait_s_max seconds, when no broker answers at bootstrap or it refuses us."""
+    _partition_counts(bootstrap, client, wait_s_max)
+
+
+def cluster_id(bootstrap: str, client: Mapping[str, str], wait_s_max: float = 5.0) -> str:
+    """The id of the cluster behind bootstrap: compare it before the first write to a cluster that is meant to be a certain one."""
+    check_connection(bootstrap, client, wait_s_max)
+    return str(AdminClient(connection(bootstrap, client)).cluster_id(timeout=wait_s_max))
+
+
+def create_topics(bootstrap: str, wanted: Sequence[tuple[str, int, bool]], client: Mapping[str, str]) -> list[str]:
+    """Make the topics that are absent; returns their names. wanted: (name, partitions, compacted).
+
+    EnvironmentMissing when one exists with another number of partitions: keys would move, and state with them.
+    """
+    there = _partition_counts(bootstrap, client, ASK_S)
+    for name, partitions, _ in wanted:
+        if there.get(name, partitions) != partitions:
+            raise EnvironmentMissing(
+                f"topic {name} has another number of partitions",
+                got=str(there[name]),
+                expected=str(partitions),
+                fix=f"write partitions: {there[name]} in the topology, or delete the topic (and its records)",
+            )
+    fresh = [NewTopic(name, partitions, config=_config(compacted)) for name, partitions, compacted in wanted if name not in there]
+    if not fresh:
+        return []
+    admin = AdminClient(connection(bootstrap, client))
+    made = []
+    for name, future in admin.create_topics(fresh, operation_timeout=ASK_S).items():
+        try:
+            future.result()
+            made.append(name)
+        except KafkaException as problem:
+            if error_of(problem).code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was quicker
+                raise explained(error_of(problem), f"creating topic {name}") from problem
+    _wait_for(bootstrap, client, {topic.topic: topic.num_partitions for topic in fresh})
+    return made
+
+
+def delete_topics(bootstrap: str, names: Sequence[str], client: Mapping[str, str]) -> None:
+    """Delete topics with all their records; those that are absent already are no error."""
+    if not names:
+        return
+    for name, future in AdminClient(connection(bootstrap, client)).delete_topics(list(names), operation_timeout=ASK_S).items():
+        try:
+            future.result()
+        except KafkaException as problem:
+            if error_of(problem).code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise explained(error_of(problem), f"deleting topic {name}") from problem
+
+
+def no_broker(bootstrap: str, error: KafkaError) -> StreamInferError:
+    """The sentence for a broker that is not there."""
+    return EnvironmentMissing(
+        f"no Kafka broker answers at {bootstrap}",
+        got=f"{error.name()}: {error.str()}",
+        expected="a broker that takes connections there",
+        fix="start one (stream-infer broker start), or give another address with --bootstrap; with TLS or SASL, state them under client:",
+    )
+
+
+def _partition_counts(bootstrap: str, client: Mapping[str, str], wait_s_max: float) -> dict[str, int]:
+    refused: list[KafkaError] = []
+    admin = AdminClient(connection(bootstrap, client) | {"error_cb": refused.append})
+    try:
+        topics = admin.list_topics(timeout=wait_s_max).topics
+    except KafkaException as problem:
+        admin.poll(0)  # the callbacks tell why: refused, unresolved, denied
+        raise no_broker(bootstrap, refused[0] if refused else error_of(problem)) from problem
+    return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
+
+
+def _wait_for(bootstrap: str, client: Mapping[str, str], wanted: Mapping[str, int]) -> None:
+    until = time.monotonic() + SEEN_S_MAX
+    while (there := _partition_counts(bootstrap, client, ASK_S)) and any(there.get(name) != count for name, count in wanted.items()):
+        if time.monotonic() > until:
+            raise EnvironmentMissing(f"topics {', '.join(wanted)} were made but are not seen", fix="is the controller up?")
+        time.sleep(0.05)
+
+
+def _config(compacted: bool) -> dict[str, str]:
+    # Tombstones stay a day: longer than any worker that is still to read them should be away.
+    return {"cleanup.policy": "compact", "delete.retention.ms": "86400000"} if compacted else {}
