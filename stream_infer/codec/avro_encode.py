@@ -1,4 +1,4 @@
-"""codec.avro_encode: columns → Avro records. schema, columns_check → *avro_encode* → rows.
+"""codec.avro_encode: columns → Avro records. columns_check, avro_row_encode → *avro_encode* → rows.
 
 Field by field, all rows at once: first every field says how many bytes each row needs, then each is written at its rows'
 positions. Numbers and pieces of text are written as whole 8-byte words; what a word spills past its value is overwritten by the
@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.codec.avro_row_encode import RowWriter
 from stream_infer.codec.columns_check import checked, symbol_indices
 from stream_infer.codec.schema import FieldSchema, RecordSchema
-from stream_infer.records import Bytes, Column, Hashes, Ints, Lists, Text
+from stream_infer.records import Bytes, Column, Hashes, Ints, Lists, Numbers, Text
 
 GAP = 16  # an absent last field may write a length, a varint or a word, 10 bytes at most, past the record's end
+ROWS_TOGETHER_MIN = 32  # fewer rows are cheaper one by one (benchmarks/codec.py prints the crossover)
 WORDS_COPIED_MAX = 8  # longer texts are copied one by one
 
 _ONE = np.uint64(1)
@@ -56,17 +58,14 @@ class AvroEncoder:
 
     def __init__(self, schema: RecordSchema) -> None:
         self.schema = schema
-        self._few = _wire_schema(schema)
+        self._few = RowWriter(schema)
 
     def encode(self, columns: Mapping[str, Column], prefix: bytes = b"") -> Text:
         """columns: by field name, n rows each; prefix: put before every record. ValueError names a column of the wrong kind or length."""
         ready, rows = checked(self.schema, columns)
-        ready = [
-            Numbers(symbol_indices(f, c), c.valid) if isinstance(c, Text) and f.kind == "enum" else c
-            for f, c in zip(self.schema.fields, ready, strict=True)
-        ]
+        ready = [_indexed(field, column) for field, column in zip(self.schema.fields, ready, strict=True)]
         if rows < ROWS_TOGETHER_MIN:
-            return self._one_by_one(ready, prefix)
+            return self._few.write(ready, prefix)
         pieces = [_prefix(prefix)] if prefix else []
         for field, column in zip(self.schema.fields, ready, strict=True):
             piece = _piece(field, column)
@@ -86,15 +85,10 @@ class AvroEncoder:
             pos += piece.size
         return Text(out.bytes, start, size, None, is_bytes=True)
 
-    def _one_by_one(self, columns: list[Column], prefix: bytes) -> Text:
-        records = []
-        names = [str(place) for place in range(len(columns))]
-        for row in zip(*[_cells(column) for column in columns], strict=True):
-            buffer = BytesIO()
-            buffer.write(prefix)
-            fastavro.schemaless_writer(buffer, self._few, {f"f{name}": cell for name, cell in zip(names, row, strict=True)})
-            records.append(buffer.getvalue())
-        return Text.of(records, is_bytes=True)
+
+def _indexed(field: FieldSchema, column: Column) -> Column:
+    """An enum's symbols as their indices."""
+    return Numbers(symbol_indices(field, column), column.valid) if isinstance(column, Text) and field.kind == "enum" else column
 
 
 def _prefix(prefix: bytes) -> _Piece:
