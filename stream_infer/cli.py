@@ -1,0 +1,229 @@
+"""cli: the commands. Each imports what it needs when it runs: `check` and `explain` start without torch and Kafka."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stream_infer.errors import EnvironmentMissing, StreamInferError
+from stream_infer.topology.plan import Plan
+
+BROKER_FOLDER = Path(".broker")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (78: the topology is wrong; 69: something outside is missing)."""
+    wanted = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if wanted.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    command: Callable[[argparse.Namespace], int] = wanted.command
+    try:
+        return command(wanted)
+    except StreamInferError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+def load_plan(path: Path) -> Plan:
+    """The plan of a topology file; TopologyError with all problems, EnvironmentMissing when there is no such file."""
+    from stream_infer.topology.build import load
+
+    return load(_text(path), str(path), _files(path.parent), str(path.parent))
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise EnvironmentMissing(f"there is no topology file {path}", fix="give the path of a .yaml file; examples are in topologies/")
+    return path.read_text()
+
+
+def _files(base: Path) -> Callable[[str], str | None]:
+    def read(name: str) -> str | None:
+        path = base / name
+        return path.read_text() if path.is_file() else None
+
+    return read
+
+
+def _check(wanted: argparse.Namespace) -> int:
+    worst = 0
+    for path in wanted.topology:
+        try:
+            load_plan(path)
+        except StreamInferError as error:
+            print(error, file=sys.stderr)
+            worst = max(worst, error.exit_code)
+        else:
+            print(f"{path}: ok")
+    return worst
+
+
+def _explain(wanted: argparse.Namespace) -> int:
+    from stream_infer.topology import explain
+
+    if wanted.full:
+        from stream_infer.topology.read import read
+
+        load_plan(wanted.topology)  # its problems first
+        spec, _ = read(_text(wanted.topology), str(wanted.topology))
+        assert spec is not None
+        print(explain.full(spec), end="")
+        return 0
+    plan = load_plan(wanted.topology)
+    print(explain.mermaid(plan) if wanted.mermaid else explain.text(plan), end="")
+    return 0
+
+
+def _test(wanted: argparse.Namespace) -> int:
+    from stream_infer.cli_test import run_tests
+
+    return run_tests([load_plan(path) for path in wanted.topology], wanted.admit, print)
+
+
+def _run(wanted: argparse.Namespace) -> int:
+    from stream_infer.edge.host import RunSettings, run
+    from stream_infer.edge.registry import model_classes
+
+    plan = load_plan(wanted.topology)
+    settings = RunSettings(
+        bootstrap=wanted.bootstrap or _dev_bootstrap(),
+        slot=wanted.slot,
+        deterministic=wanted.deterministic,
+        stages=tuple(wanted.stages.split(",")) if wanted.stages else None,
+        state=wanted.state,
+        port=wanted.port,
+        session_timeout_ms=round(wanted.session_timeout_s * 1000),
+    )
+    run(plan, settings, model_classes(wanted.admit))
+    return 0
+
+
+def _dev_bootstrap() -> str:
+    from stream_infer.edge import devbroker
+
+    found = devbroker.status(BROKER_FOLDER)
+    if not found.get("running"):
+        raise EnvironmentMissing(
+            "no broker is named, and the development broker of this folder does not run",
+            expected="--bootstrap HOST:PORT, or a running development broker",
+            fix="start one: stream-infer broker start",
+        )
+    return str(found["bootstrap"])
+
+
+def _broker(wanted: argparse.Namespace) -> int:
+    from stream_infer.edge import devbroker
+
+    if wanted.action == "start":
+        broker = devbroker.start(wanted.folder, stay=True, progress=lambda words: print(words, file=sys.stderr))
+        print(broker.bootstrap)
+        return 0
+    if wanted.action == "stop":
+        print("stopped" if devbroker.stop(wanted.folder) else "was not running")
+        return 0
+    found = devbroker.status(wanted.folder)
+    for name, value in found.items():
+        print(f"{name + ':':<12}{value}")
+    return 0 if found.get("running") else 1
+
+
+def _trainset(wanted: argparse.Namespace) -> int:
+    from stream_infer.edge.trainset import TrainsetSettings, write_trainset
+
+    settings = TrainsetSettings(wanted.bootstrap or _dev_bootstrap(), wanted.begin, wanted.end)
+    rows = write_trainset(load_plan(wanted.topology), settings, wanted.out)
+    print(f"{wanted.out}: {rows} rows")
+    return 0
+
+
+def _demo(wanted: argparse.Namespace) -> int:
+    from stream_infer.cli_demo import DemoSettings, demo
+
+    return demo(DemoSettings(wanted.topology, wanted.out, wanted.bootstrap, wanted.begin, wanted.end))
+
+
+def _sim(wanted: argparse.Namespace) -> int:
+    from stream_infer.cli_sim import simulate
+
+    return simulate(wanted.seed, wanted.seeds, print)
+
+
+def _docs(wanted: argparse.Namespace) -> int:
+    from stream_infer.topology.jsonschema import json_schema_text
+    from stream_infer.topology.reference import reference_text
+
+    for path, text in ((wanted.folder / "docs/topology-reference.md", reference_text()), (wanted.folder / "schemas/topology.schema.json", json_schema_text())):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path)
+    return 0
+
+
+def _time(text: str) -> int:
+    """Milliseconds since 1970 of an ISO date or time; UTC where it names no zone."""
+    from datetime import UTC, datetime
+
+    moment = datetime.fromisoformat(text)
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stream-infer", description="Streaming inference on Kafka, from one topology file.")
+    parser.add_argument("--verbose", "-v", action="store_true", help="log what happens")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, does: Callable[[argparse.Namespace], int], help_text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help_text, description=help_text)
+        made.set_defaults(command=does)
+        return made
+
+    check = command("check", _check, "say everything that is wrong with topology files")
+    check.add_argument("topology", type=Path, nargs="+")
+    explain = command("explain", _explain, "show what a topology becomes: sections, topics, partitions, state")
+    explain.add_argument("topology", type=Path)
+    explain.add_argument("--mermaid", action="store_true", help="as a Mermaid diagram")
+    explain.add_argument("--full", action="store_true", help="the topology itself with every default filled in")
+    test = command("test", _test, "run the `tests:` blocks of topology files, without a broker")
+    test.add_argument("topology", type=Path, nargs="+")
+    run = command("run", _run, "run a topology; start the same command again to share the work")
+    run.add_argument("topology", type=Path)
+    run.add_argument("--slot", default="0", help="names this process among those of the topology; keep it over restarts (default: 0)")
+    run.add_argument("--stages", help="only these stages, and those that share their section (comma-separated)")
+    run.add_argument("--deterministic", action="store_true", help="work through the logs as they are, repeatable to the byte, and stop at their end")
+    run.add_argument("--state", type=Path, help="folder for snapshots, so that a restart is quick")
+    run.add_argument("--port", type=int, help="of the status page on loopback; 0 takes a free one")
+    run.add_argument("--session-timeout-s", type=float, default=10.0, help="how soon the group gives up a silent process (default: 10)")
+    trainset = command("trainset", _trainset, "write features and labels of a log to a file, by the same code that serves them")
+    trainset.add_argument("topology", type=Path)
+    trainset.add_argument("--from", dest="begin", type=_time, default=None, metavar="TIME", help="first event time")
+    trainset.add_argument("--to", dest="end", type=_time, default=None, metavar="TIME", help="event time before which to stop")
+    trainset.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
+    for with_bootstrap in (run, trainset):
+        with_bootstrap.add_argument("--bootstrap", metavar="HOST:PORT", help="the broker; without it the development broker of this folder")
+    for with_code in (run, test):
+        with_code.add_argument("--admit", action="append", default=[], metavar="MODULE", help="a Python module whose model classes the topology may name")
+    broker = command("broker", _broker, "a real Kafka for development, in this folder")
+    broker.add_argument("action", choices=("start", "stop", "status"))
+    broker.add_argument("--folder", type=Path, default=BROKER_FOLDER, help="where it keeps its data (default: .broker)")
+    demo = command("demo", _demo, "a year of real flights: broker, training, predictions, feedback, report")
+    demo.add_argument("--topology", type=Path, default=None)
+    demo.add_argument("--out", type=Path, default=Path("demo-report"), help="folder of the report (default: demo-report)")
+    demo.add_argument("--bootstrap", default=None, metavar="HOST:PORT", help="an existing broker instead of an own one")
+    demo.add_argument("--from", dest="begin", type=_time, default=None, metavar="TIME", help="first event time to send (default: the whole year)")
+    demo.add_argument("--to", dest="end", type=_time, default=None, metavar="TIME", help="event time before which to stop")
+    sim = command("sim", _sim, "run topologies on the simulated broker with crashes, rebalances and late records")
+    sim.add_argument("--seed", type=int, default=0)
+    sim.add_argument("--seeds", type=int, default=1, help="how many seeds, counted from --seed")
+    docs = command("docs", _docs, "write the generated reference page and JSON Schema of topology files")
+    docs.add_argument("--folder", type=Path, default=Path())
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

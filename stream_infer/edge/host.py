@@ -1,0 +1,181 @@
+"""edge.host: one process of a topology, from the plan to the last commit. cli → *host* → flow.worker, kafka, workers, status page."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Literal, cast
+
+from stream_infer.edge.health import Health
+from stream_infer.edge.kafka import KafkaTransport
+from stream_infer.edge.kafka_client import KafkaSettings
+from stream_infer.edge.observing import Observer
+from stream_infer.edge.progress import Progress
+from stream_infer.edge.secrets import resolved
+from stream_infer.edge.snapshots import SnapshotFolder
+from stream_infer.edge.status_page import StatusPage
+from stream_infer.edge.telemetry import Telemetry
+from stream_infer.edge.topics import cluster_id, create_topics
+from stream_infer.edge.workers import InProcess, load_models, statics
+from stream_infer.errors import EnvironmentMissing
+from stream_infer.flow.worker import Worker
+from stream_infer.models.base import Registry
+from stream_infer.topology.plan import Plan
+
+log = logging.getLogger("stream_infer.host")
+POLL_WAIT_MS = 20  # how long a step waits when nothing is there: bounds what a stop or a tick waits for
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How this process runs. slot: names it among the processes of the topology, and must stay the same over restarts.
+
+    stages: run only the sections with these stages (None: all). state: folder of snapshots (None: no snapshots).
+    port: of the status page on loopback (None: none; 0: any free one). create: make missing topics.
+    """
+
+    bootstrap: str
+    slot: str = "0"
+    deterministic: bool = False
+    stages: tuple[str, ...] | None = None
+    state: Path | None = None
+    snapshot_every_s: float = 60.0
+    port: int | None = None
+    create: bool = True
+    session_timeout_ms: int = 10_000
+
+
+def sections_of(plan: Plan, stages: tuple[str, ...] | None) -> list[str] | None:
+    """Names of the sections that hold these stages; EnvironmentMissing for a stage that no section has."""
+    if stages is None:
+        return None
+    known = {step.name: section.name for section in plan.sections for step in section.steps}
+    unknown = [stage for stage in stages if stage not in known]
+    if unknown:
+        raise EnvironmentMissing("--stages names what the topology does not have", got=", ".join(unknown), expected=", ".join(known))
+    return list(dict.fromkeys(known[stage] for stage in stages))
+
+
+def transport_of(plan: Plan, settings: RunSettings) -> KafkaTransport:
+    """The Kafka side of a worker. EnvironmentMissing when the broker is not there."""
+    client = resolved(plan.client)
+    return KafkaTransport(
+        KafkaSettings(
+            bootstrap=settings.bootstrap,
+            group=plan.name,
+            transactional_id=f"{plan.name}.{settings.slot}",
+            guarantee=cast("Literal['exactly_once', 'at_least_once']", plan.emit.guarantee),
+            client=client,
+            session_timeout_ms=settings.session_timeout_ms,
+        ),
+        header_topics=[stream.topic for stream in plan.streams.values() if stream.framing == "header"],
+    )
+
+
+class Host:
+    """A worker with everything around it. registry: user's model classes by name."""
+
+    def __init__(self, plan: Plan, settings: RunSettings, registry: Registry, progress: Progress) -> None:
+        self.plan, self.settings = plan, settings
+        self.telemetry = Telemetry(plan.name)
+        self.health = Health()
+        models = load_models(plan, registry)
+        self.health.holds("models loaded")
+        if settings.create:
+            create_topics(settings.bootstrap, list(plan.topics), resolved(plan.client))
+        self._forwarder = InProcess(plan, models)
+        transport = transport_of(plan, settings)
+        self.worker = Worker(
+            plan,
+            statics(models),
+            transport,
+            self._forwarder,
+            lambda: time.monotonic_ns() // 1_000_000,
+            deterministic=settings.deterministic,
+            snapshots=self._snapshots(),
+            snapshot_every_ms=round(settings.snapshot_every_s * 1000),
+            sections=sections_of(plan, settings.stages),
+        )
+        self.observer = Observer(self.worker, transport, self.telemetry, self.health)
+        self.progress = progress
+        self._stop = False
+
+    def _snapshots(self) -> SnapshotFolder | None:
+        if self.settings.state is None:
+            return None
+        features = repr([(section.name, section.steps) for section in self.plan.sections])
+        cluster = cluster_id(self.settings.bootstrap, resolved(self.plan.client))
+        stamp = hashlib.sha256(f"{self.plan.name} {cluster} {features}".encode()).hexdigest()
+        return SnapshotFolder(self.settings.state, stamp)
+
+    def stop(self) -> None:
+        """Finish what is in flight, commit and leave; the loop ends soon."""
+        self._stop = True
+
+    def run(self, watch: Callable[[], None] | None = None) -> None:
+        """Work until stop(), or to the end of the logs when deterministic. watch: called once per turn."""
+        with self._page():
+            self.worker.start()
+            try:
+                while not self._stop:
+                    self.worker.step(POLL_WAIT_MS)
+                    self.observer.look()
+                    if self.progress.due():
+                        self.progress.show(self.telemetry.snapshot())
+                    if watch is not None:
+                        watch()
+                    if self.settings.deterministic and self.worker.finished():
+                        break
+                self.health.drain()
+                self.worker.close()
+                self.observer.look(last=True)
+            except BaseException as error:
+                self.health.fail(f"{type(error).__name__}: {error}".splitlines()[0])
+                raise
+            finally:
+                self._forwarder.close()
+
+    @contextmanager
+    def _page(self) -> Iterator[None]:
+        if self.settings.port is None:
+            yield
+            return
+        with StatusPage(self.health, self.telemetry, port=self.settings.port, status=self.observer.status) as page:
+            host, port = page.address
+            self.progress.say(f"status: http://{host}:{port}/status, metrics: http://{host}:{port}/metrics")
+            yield
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """SIGTERM and Ctrl-C drain; a second one ends the process at once, which aborts the open transaction."""
+
+        def on_signal(number: int, _: FrameType | None) -> None:
+            if self._stop:
+                os._exit(128 + number)
+            self.progress.say("stopping: finishing what is in flight (again to end at once)")
+            self.stop()
+
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run(plan: Plan, settings: RunSettings, registry: Registry) -> None:
+    """`stream-infer run`."""
+    progress = Progress(sys.stderr)
+    host = Host(plan, settings, registry, progress)
+    with host.signals():
+        host.run()
+    progress.finish(host.telemetry.snapshot())

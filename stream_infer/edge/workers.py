@@ -1,0 +1,105 @@
+"""edge.workers: runs models for the core. flow → *workers* → flow.
+
+Linear models answer at once in the calling thread: they cost less than handing them over (12 µs a round trip between
+threads). Torch models have one thread of their own; torch lets go of the interpreter lock while it computes, so the worker
+reads and encodes meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from stream_infer.errors import ModelError
+from stream_infer.flow.commands import Forward, Install
+from stream_infer.flow.notices import ForwardDone, ForwardFailed
+from stream_infer.flow.versions import Static
+from stream_infer.models.base import Model, Registry
+from stream_infer.models.linear import LinearModel
+from stream_infer.models.load import load_model
+from stream_infer.models.settings import ModelSettings
+from stream_infer.topology.plan import Plan
+
+VERSIONS_KEPT = 64  # of learned models: tasks of one process may answer with different versions for a while
+ARTIFACT_BYTES_MAX = 2_000_000_000  # a file past this is refused before it is read into memory
+
+
+def read_artifact(settings: ModelSettings, base: str) -> bytes | None:
+    """The bytes of a model's file, read once: what is checked is what is loaded. ModelError when it is missing or too large."""
+    if settings.artifact is None:
+        return None
+    path = Path(base) / settings.artifact
+    if not path.is_file():
+        raise ModelError(
+            f"model {settings.name}: there is no file {path}\n    expected: a safetensors file as `artifact`\n    fix:      train it, or correct the path"
+        )
+    if path.stat().st_size > ARTIFACT_BYTES_MAX:
+        raise ModelError(f"model {settings.name}: {path} has {path.stat().st_size} bytes, at most {ARTIFACT_BYTES_MAX} are read")
+    return path.read_bytes()
+
+
+class InProcess:
+    """A Forwarder within this process. models: as loaded from their files; close() ends its thread."""
+
+    def __init__(self, plan: Plan, models: Mapping[str, Model]) -> None:
+        self._settings = plan.models
+        self._models = dict(models)
+        self._learned: OrderedDict[tuple[str, int], Model] = OrderedDict()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
+        self._open: dict[Future[ForwardDone | ForwardFailed], int] = {}
+        self._ready: list[ForwardDone | ForwardFailed] = []
+
+    def install(self, command: Install) -> None:
+        """Load a learned version; the oldest beyond VERSIONS_KEPT goes."""
+        key = (command.model, command.version)
+        if key not in self._learned:
+            self._learned[key] = LinearModel.from_bytes(command.payload)
+        self._learned.move_to_end(key)
+        while len(self._learned) > VERSIONS_KEPT:
+            self._learned.popitem(last=False)
+
+    def submit(self, command: Forward) -> None:
+        """Linear models answer before this returns, others in their thread."""
+        model = self._models[command.model] if command.version == 0 else self._learned[command.model, command.version]
+        if isinstance(model, LinearModel):
+            self._ready.append(_forward(model, command))
+        else:
+            self._open[self._pool.submit(_forward, model, command)] = command.job
+
+    def finished(self, wait_ms: int) -> list[ForwardDone | ForwardFailed]:
+        """What has come since the last call; waits only when nothing has."""
+        ready, self._ready = self._ready, []
+        if self._open:
+            done, _ = wait(self._open, timeout=0 if ready else wait_ms / 1000, return_when="FIRST_COMPLETED")
+            # In the order of asking: answers that came together are taken in an order that can be repeated.
+            for future in sorted(done, key=self._open.__getitem__):
+                del self._open[future]
+                ready.append(future.result())
+        return ready
+
+    def close(self) -> None:
+        """End the thread; what it still computes is dropped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _forward(model: Model, command: Forward) -> ForwardDone | ForwardFailed:
+    began = time.perf_counter()
+    try:
+        outputs = model.forward(command.matrix)
+    except Exception as error:  # noqa: BLE001: a model is the user's code; whatever it raises spoils its rows, not the worker
+        first = (str(error).splitlines() or [""])[0]
+        return ForwardFailed(command.job, f"{type(error).__name__}: {first[:200]}")
+    return ForwardDone(command.job, outputs, time.perf_counter() - began)
+
+
+def load_models(plan: Plan, registry: Registry) -> dict[str, Model]:
+    """All models of a plan from their files, checked. ModelError names the model and the file."""
+    return {name: load_model(settings, read_artifact(settings, plan.base), registry) for name, settings in plan.models.items()}
+
+
+def statics(models: Mapping[str, Model]) -> dict[str, Static]:
+    """What the core needs to know of them."""
+    return {name: Static(model.digest) for name, model in models.items()}

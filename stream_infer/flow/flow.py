@@ -1,0 +1,248 @@
+"""flow.flow: the one mutable core. Notices in, commands out; no I/O, no clock, no chance. task → *flow* → edge.host | sim.world.
+
+`Flow.handle(notice)` is the only way in. The same notices give the same commands, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stream_infer.flow.answering import Answering
+from stream_infer.flow.commands import Command, Commit, Forward, Pause, Resume, Seek, Stop
+from stream_infer.flow.intake import Intakes
+from stream_infer.flow.learning import Learning
+from stream_infer.flow.merge import END, VERSIONS
+from stream_infer.flow.notices import (
+    Committed,
+    CommitWanted,
+    ForwardDone,
+    ForwardFailed,
+    Notice,
+    Read,
+    TaskAssigned,
+    TaskId,
+    TaskRevoked,
+    Tick,
+)
+from stream_infer.flow.stats import Stats
+from stream_infer.flow.task import Task, Work
+from stream_infer.flow.transport import Partition
+from stream_infer.flow.versions import Static
+from stream_infer.topology.plan import LearnStep, Plan, SectionPlan
+
+CHUNK_ROWS_MAX = 4096  # of all streams of a task together: numpy's overhead per chunk (~2 ms) is then below 1 µs a row
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How this run cuts and waits. ends: where the users' logs end, for a deterministic run that stops there."""
+
+    deterministic: bool = False
+    ends: dict[Partition, int] | None = None
+    chunk_rows_max: int = CHUNK_ROWS_MAX
+
+
+class Flow:
+    """All tasks of one process. static: the models as their files say."""
+
+    def __init__(self, plan: Plan, static: dict[str, Static], mode: Mode) -> None:
+        self.plan, self._static, self._mode = plan, static, mode
+        self.stats = Stats()
+        self.tasks: dict[TaskId, Task] = {}
+        self._intakes = Intakes(plan, at_once=not mode.deterministic)
+        self._jobs: dict[int, TaskId] = {}
+        self._job = 0
+        self._now = 0
+        self._readers: dict[Partition, list[Task]] = {}
+        self._paused: set[Partition] = set()
+        self._draining = False
+        learn = [s for section in plan.sections for s in section.steps if isinstance(s, LearnStep)]
+        self._every_ms = learn[0].every_ms if learn else None
+
+    # -- the one way in --------------------------------------------------------------------------------------------
+
+    def handle(self, notice: Notice) -> list[Command]:
+        """What happened leads to what is to be done."""
+        if isinstance(notice, Read):
+            return self._read(notice)
+        if isinstance(notice, Tick):
+            return self._tick(notice)
+        if isinstance(notice, ForwardDone | ForwardFailed):
+            return self._answered(notice)
+        if isinstance(notice, TaskAssigned):
+            return self._assigned(notice)
+        if isinstance(notice, TaskRevoked):
+            return self._revoked(notice)
+        if isinstance(notice, CommitWanted):
+            return self._commit()
+        assert isinstance(notice, Committed)
+        self._draining = False
+        return []
+
+    # -- tasks -----------------------------------------------------------------------------------------------------
+
+    def make_task(self, task: TaskId) -> Task:
+        """A task with empty state."""
+        section = next(s for s in self.plan.sections if s.name == task[0])
+        made = Task(
+            self.plan,
+            section,
+            task[1],
+            self._work(section, task[1]),
+            deterministic=self._mode.deterministic,
+            rows_max=self._mode.chunk_rows_max,
+            every_ms=self._every_ms,
+        )
+        if isinstance(made.work, Answering):
+            made.work.channels([channel.stream for channel in made.merge.channels])
+        return made
+
+    def _work(self, section: SectionPlan, partition: int) -> Work:
+        if any(isinstance(step, LearnStep) for step in section.steps):
+            return Learning(self.plan, section, self.stats)
+        return Answering(self.plan, section, partition, self._static, self._next_job, self.stats)
+
+    def _next_job(self) -> int:
+        self._job += 1
+        return self._job
+
+    def _assigned(self, notice: TaskAssigned) -> list[Command]:
+        task = self.make_task(notice.task)
+        self.tasks[notice.task] = task
+        return self._attach(task, task.restore(notice.keys, notice.values, notice.snapshot))
+
+    def reattach(self, task: Task) -> list[Command]:
+        """A task comes back whose state is still that of its last checkpoint."""
+        self.tasks[task.id] = task
+        return self._attach(task, task.rewind())
+
+    def _attach(self, task: Task, commands: list[Command]) -> list[Command]:
+        # A followed partition that other tasks read already goes back if this task needs it to; those skip what they have seen.
+        seeks = [c for c in commands if isinstance(c, Seek) and c.offset < self._read_to(c.partition)]
+        for partition in task.inputs():
+            self._readers.setdefault(partition, []).append(task)
+        rest = [c for c in commands if not isinstance(c, Seek)]
+        return [*rest, *seeks, *self._resume({seek.partition for seek in seeks})]
+
+    def _read_to(self, partition: Partition) -> int:
+        """How far the readers of a partition have come; past everything when there are none."""
+        return min((task.read_to(partition) for task in self._readers.get(partition, [])), default=END)
+
+    def _revoked(self, notice: TaskRevoked) -> list[Command]:
+        task = self.tasks.pop(notice.task)
+        stale = [job for job, owner in self._jobs.items() if owner == task.id]
+        for job in stale:
+            del self._jobs[job]
+        commands: list[Command] = []
+        for partition in task.inputs():
+            self._readers[partition].remove(task)
+            if not self._readers[partition]:
+                del self._readers[partition]
+                self._paused.discard(partition)
+                if not task.owned(partition):
+                    commands.append(Stop(partition))
+        return commands
+
+    # -- work ------------------------------------------------------------------------------------------------------
+
+    def _read(self, notice: Read) -> list[Command]:
+        fetched = notice.fetched
+        partition = (fetched.topic, fetched.partition)
+        readers = self._readers.get(partition, [])
+        if not readers or not len(fetched):
+            return []
+        stream, rows, promised = self._intakes.rows(fetched)
+        read_to = int(fetched.offsets[-1]) + 1
+        for task in readers:
+            task.receive(partition, rows.take(slice(None)), read_to, self._now)
+            if promised is not None:
+                task.promise(stream, promised)
+        return self._pause_full(partition, readers)
+
+    def _pause_full(self, partition: Partition, readers: list[Task]) -> list[Command]:
+        share = max(1000, self.plan.rows_in_flight_max // max(1, len(self._readers)))
+        full = max(task.buffered(partition) for task in readers) >= share
+        if full and partition not in self._paused and min(task.buffered(partition) for task in readers) > 0:
+            self._paused.add(partition)
+            return [Pause([partition])]
+        return []
+
+    def _resume(self, partitions: Iterable[Partition]) -> list[Command]:
+        again = sorted(p for p in partitions if p in self._paused)
+        self._paused.difference_update(again)
+        return [Resume(again)] if again else []
+
+    def _tick(self, notice: Tick) -> list[Command]:
+        self._now = notice.now
+        commands: list[Command] = []
+        for task in list(self.tasks.values()):
+            task.time(notice.at_end, self._mode.ends)
+            if not self._draining:
+                commands += self._step(task)
+        share = max(1000, self.plan.rows_in_flight_max // max(1, len(self._readers)))
+        # Half full: resuming costs a fetch, so not for every row. Empty at any reader: that task may hold up all others.
+        low = [p for p in self._paused if max(t.buffered(p) for t in self._readers[p]) < share // 2 or min(t.buffered(p) for t in self._readers[p]) == 0]
+        return commands + self._resume(low)
+
+    def _step(self, task: Task) -> list[Command]:
+        return self._numbered(task, task.step(self._now))
+
+    def _answered(self, notice: ForwardDone | ForwardFailed) -> list[Command]:
+        owner = self._jobs.pop(notice.job, None)
+        if owner is None:
+            self.stats.stale_dropped += 1  # the task was revoked while the model worked: someone else answers these rows
+            return []
+        task = self.tasks[owner]
+        outputs = notice.outputs if isinstance(notice, ForwardDone) else None
+        reason = notice.reason if isinstance(notice, ForwardFailed) else ""
+        if outputs is not None:
+            self.stats.batch_rows_now.append(len(outputs))
+        return self._numbered(task, task.answered(notice.job, outputs, reason, self._now))
+
+    def _numbered(self, task: Task, commands: list[Command]) -> list[Command]:
+        for command in commands:
+            if isinstance(command, Forward):
+                self._jobs[command.job] = task.id
+        return commands
+
+    # -- commits ---------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Begin no new chunk until Committed: a commit is due."""
+        self._draining = True
+
+    def in_flight(self) -> bool:
+        """Whether any chunk waits for a model."""
+        return any(task.busy for task in self.tasks.values())
+
+    def dirty(self) -> bool:
+        """Whether anything happened since the last commit."""
+        return any(task.dirty for task in self.tasks.values())
+
+    def _commit(self) -> list[Command]:
+        assert not self.in_flight(), "a commit within a chunk would show half of it"
+        commands: list[Command] = []
+        offsets: dict[Partition, int] = {}
+        for task in self.tasks.values():
+            if task.dirty:
+                produced, lows = task.checkpoint()
+                commands += produced
+                offsets |= lows
+        return [*commands, Commit(offsets)] if commands else []
+
+    def ready(self) -> bool:
+        """Whether some task could begin a chunk right now (the next Tick will)."""
+        return any(not task.busy and task.merge.chunk_waits(self._now) for task in self.tasks.values())
+
+    def finished(self) -> bool:
+        """Deterministic runs: every task has come to the end of its logs."""
+        return bool(self.tasks) and all(task.finished() for task in self.tasks.values())
+
+    def ends(self) -> dict[Partition, int]:
+        """Where the users' logs end (deterministic runs)."""
+        return self._mode.ends or {}
+
+    def internal(self, stream: str) -> bool:
+        """Whether a stream is one of ours."""
+        return stream == VERSIONS or self.plan.streams[stream].topic.startswith(self.plan.name + ".")

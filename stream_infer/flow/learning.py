@@ -1,0 +1,130 @@
+"""flow.learning: what the learn section does with joined rows: new versions of policies and models. joined → *learning* → models topic.
+
+(steps 10 and 11 in the life of an event)
+
+Rows that closed before k·every_ms make the version that takes effect at (k+1)·every_ms: the epoch between gives the tasks
+something to do while the version travels. Every version is a function of the joined rows alone, in their merged order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_infer.flow.answering import context_inputs
+from stream_infer.flow.commands import Command, Produce
+from stream_infer.flow.enrich import flowing_rows
+from stream_infer.flow.merge import BEGIN, END, Chunk
+from stream_infer.flow.stats import Stats
+from stream_infer.flow.versions import mark
+from stream_infer.learn.learner import FtrlLogistic, SgdLinear, make_learner
+from stream_infer.learn.stats import PolicyLearner
+from stream_infer.models.version import ModelVersion
+from stream_infer.records import Floats, Ints, Lists, Matrix, Numbers
+from stream_infer.state import Store
+from stream_infer.topology.plan import DecideStep, LearnStep, Plan, SectionPlan
+
+
+class Learning:
+    """Work of the learn section: one task, partition 0."""
+
+    def __init__(self, plan: Plan, section: SectionPlan, stats: Stats) -> None:
+        step = section.steps[0]
+        assert isinstance(step, LearnStep)
+        self._plan, self._section, self._step, self._stats = plan, section, step, stats
+        decide = next(s for other in plan.sections for s in other.steps if isinstance(s, DecideStep) and s.name == step.policy_of)
+        self._policy = PolicyLearner(len(decide.arms)) if decide.policy.kind != "fixed" else None
+        self._context = context_inputs(plan)
+        self._learners: dict[str, SgdLinear | FtrlLogistic] = {}
+        self.stores: dict[str, Store] = {}
+        if self._policy is not None:
+            self.stores[step.policy_of] = self._policy
+        for model in self._context.models:
+            assert model.learns is not None
+            self.stores[model.name] = self._learners[model.name] = make_learner(model.learns, len(model.columns()))
+        self._fresh = False
+        self._rows = 0
+        self._published = BEGIN
+        self._chunk: Chunk | None = None
+
+    def start(self, chunk: Chunk) -> list[Command]:
+        """Learn from the rows of the chunk, in order."""
+        rows = flowing_rows(chunk, self._section.flowing)
+        if rows is None:
+            return []
+        features = _matrix(rows.columns["features"], self._context.width)
+        label, reward = _floats(rows.columns["label"]), _floats(rows.columns["reward"])
+        if self._policy is not None:
+            arm = rows.columns["arm"]
+            assert isinstance(arm, Numbers)
+            self._policy.learn(arm.values.astype(np.int64), reward)
+        first = 0
+        for model in self._context.models:
+            width = len(model.columns())
+            self._learners[model.name].learn(features[:, first : first + width], label)
+            first += width
+        self._fresh = True
+        self._rows += len(rows)
+        return []
+
+    def waiting(self) -> bool:
+        """Learning is done at once."""
+        return False
+
+    def done(self, job: int, outputs: Floats) -> list[Command]:
+        """Never: this section asks no model."""
+        raise AssertionError(f"job {job} in the learn section with {len(outputs)} answers")
+
+    def failed(self, job: int, reason: str) -> list[Command]:
+        """Never: this section asks no model."""
+        raise AssertionError(f"job {job} in the learn section: {reason}")
+
+    def finish(self) -> list[Command]:
+        """Nothing leaves before an epoch ends."""
+        return []
+
+    def advance(self, reached: int) -> list[Command]:
+        """At the end of an epoch: publish what is new, and promise that nothing takes effect before the one after next."""
+        every = self._step.every_ms
+        edge = END if reached >= END else reached // every * every
+        if edge <= self._published:
+            return []
+        self._published = edge
+        keys: list[bytes | None] = []
+        values: list[bytes | None] = []
+        if self._fresh and edge < END:
+            for version in self._versions(edge // every, edge + every):
+                keys.append(version.name.encode())
+                values.append(version.to_bytes())
+                self._stats.version(version.name, version.version)
+            self._fresh = False
+        key, value = mark(END if edge >= END else edge + 2 * every)
+        return [Produce(self._plan.models_topic, 0, [*keys, key], [*values, value])]
+
+    def _versions(self, number: int, effective_ms: int) -> list[ModelVersion]:
+        payloads = {name: learner.model().to_bytes(self._plan.models[name].columns()) for name, learner in self._learners.items()}
+        if self._policy is not None:
+            payloads[self._step.policy_of] = self._policy.stats.to_bytes()
+        return [ModelVersion.of(name, number, effective_ms, self._rows, payload) for name, payload in payloads.items()]
+
+    def extra(self) -> object:
+        """What the stores do not hold."""
+        return {"fresh": self._fresh, "rows": self._rows, "published": self._published}
+
+    def restore(self, extra: object) -> list[Command]:
+        """Undo extra()."""
+        if isinstance(extra, dict):
+            self._fresh, self._rows, self._published = extra["fresh"], extra["rows"], extra["published"]
+        return []
+
+
+def _matrix(column: object, width: int) -> Matrix:
+    assert isinstance(column, Lists)
+    rows: Ints = column.start[:, None] + np.arange(width, dtype=np.int64)
+    return np.ascontiguousarray(column.items[rows].astype(np.float32, copy=False)) if width else np.zeros((len(column), 0), dtype=np.float32)
+
+
+def _floats(column: object) -> Floats:
+    assert isinstance(column, Numbers)
+    return column.floats()
+
+

@@ -1,0 +1,312 @@
+"""flow.merge: the channels of a task become one sequence of rows, in event-time order. rows → *merge* → task.
+
+Order of rows: (order key, channel, offset). The order key of a row is the running maximum of event time in its channel, so
+rows of one channel keep their log order whatever their times say; channels are numbered by rank, partition and source.
+A row of a stream with `decide_at` takes its place at that later time: until then it is held.
+
+What may be released: rows up to the lowest watermark of all channels. A channel's watermark is the key of the last row that it
+received (or a promise it carried): nothing lower can follow. Live, a channel that is idle does not hold the others back for
+longer than wait_ms_max; in a deterministic run only the end of the log does, so that the order is a function of the logs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stream_infer.flow.rows import GOOD, Rows, concat_rows
+from stream_infer.records import Ints, Numbers
+from stream_infer.topology.plan import DecideAt
+
+BEGIN = -(2**62)  # before all times
+END = 2**62  # after all times: the watermark of a channel whose log has ended
+VERSIONS = "models"  # the internal stream of model versions
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where a channel comes from. source: the upstream task within an internal partition, 0 otherwise."""
+
+    rank: int
+    partition: int
+    source: int
+
+
+@dataclass(slots=True)
+class Channel:
+    """One ordered input. next: offset after the last released row; reached: its running maximum of event time so far."""
+
+    stream: str
+    topic: str
+    place: Place
+    decide_at: DecideAt | None = None
+    gates: bool = True  # whether the others wait for it
+    next: int = 0
+    reached: int = BEGIN
+    watermark: int = BEGIN
+    ended: bool = False
+    empty_since: int | None = None
+    at_end: bool = False
+    released: int = BEGIN  # the running maximum at `next`
+    resume_below: int = 0  # after a restart: rows below this offset were released before …
+    resume_held: frozenset[int] = frozenset()  # … except these, which were being held
+    _blocks: list[Rows] = field(default_factory=list)
+    _held: Rows | None = None
+
+    def receive(self, rows: Rows) -> None:
+        """Append rows that were read; those released before a restart are skipped. rows.keys is overwritten."""
+        if rows.offsets[0] < self.resume_below:
+            rows = self._skip_released(rows)
+            if not len(rows):
+                return
+        keys = np.maximum.accumulate(np.where(rows.flags == GOOD, rows.times, BEGIN))
+        rows.keys = np.maximum(keys, self.reached)
+        self.reached = int(rows.keys[-1])
+        self.watermark = max(self.watermark, self.reached)
+        self._blocks.append(rows)
+        self.empty_since = None
+
+    def _skip_released(self, rows: Rows) -> Rows:
+        old = rows.offsets < self.resume_below
+        if self.resume_held:
+            again = old & np.isin(rows.offsets, np.fromiter(self.resume_held, dtype=np.int64, count=len(self.resume_held)))
+            if again.any():
+                held = rows.take(again)
+                self._hold(held)
+        return rows.take(~old)
+
+    def promise(self, time: int) -> None:
+        """No row with a lower key will follow."""
+        self.watermark = max(self.watermark, time)
+        self.reached = max(self.reached, time)
+
+    def _hold(self, rows: Rows) -> None:
+        rows.keys = self._due(rows)
+        self._held = rows if self._held is None else concat_rows([self._held, rows])
+
+    def _due(self, rows: Rows) -> Ints:
+        assert self.decide_at is not None
+        column = rows.columns[self.decide_at.field]
+        assert isinstance(column, Numbers)
+        due = np.maximum(column.values.astype(np.int64) - self.decide_at.lead_ms, rows.times)
+        if column.valid is not None:
+            due = np.where(column.valid, due, rows.times)
+        return due
+
+    def position(self) -> list[object]:
+        """What a restart needs: next, running maximum there, promised watermark, held offsets."""
+        promised = max(self.watermark, self.released) if not self._blocks else self.released
+        return [self.next, self.released, promised, self.held_offsets().tolist()]
+
+    def rewind(self, position: list[object]) -> None:
+        """Stand again where position() was taken; everything read since is forgotten."""
+        following, released, promised, held = position
+        assert isinstance(following, int) and isinstance(released, int) and isinstance(promised, int)
+        assert isinstance(held, list)
+        self.next = self.resume_below = following
+        self.released = self.reached = released
+        self.watermark, self.resume_held = promised, frozenset(held)
+        self.ended, self.at_end, self.empty_since = False, False, None
+        self._blocks, self._held = [], None
+
+    def buffered(self) -> int:
+        return sum(len(block) for block in self._blocks)
+
+    def held_keys(self) -> Ints:
+        return self._held.keys if self._held is not None else np.zeros(0, dtype=np.int64)
+
+    def held_offsets(self) -> Ints:
+        return np.sort(self._held.offsets) if self._held is not None else np.zeros(0, dtype=np.int64)
+
+    def low(self, read_to: int) -> int:
+        """Every row below this offset was released and is not held. read_to: offset after the last record read of the partition."""
+        held = self.held_offsets()
+        first = int(self._blocks[0].offsets[0]) if self._blocks else max(self.next, read_to)
+        return min(first, int(held[0])) if len(held) else first
+
+    def head(self) -> int:
+        """No row released from now on has a lower key."""
+        return int(self._blocks[0].keys[0]) if self._blocks else (END if self.ended else self.watermark)
+
+    def candidates(self) -> Rows | None:
+        """Held and buffered rows by offset; buffered rows of a stream with decide_at get the key of their due time."""
+        parts = [concat_rows(self._blocks)] if self._blocks else []
+        if len(self._blocks) > 1:
+            self._blocks = [parts[0]]
+        if self.decide_at is None:
+            return parts[0] if parts else None
+        if parts:
+            rows = parts[0]
+            due = np.where(rows.flags == GOOD, np.maximum(self._due(rows), rows.keys), rows.keys)
+            parts = [Rows(rows.offsets, rows.times, due, rows.flags, rows.columns, rows.bad)]
+        if self._held is not None and len(self._held):
+            parts.insert(0, self._held)
+        return concat_rows(parts) if parts else None
+
+    def release(self, taken: Ints, upto: int) -> Rows:
+        """Take the candidates numbered `taken`; unreleased rows with an arrival key ≤ upto become held (decide_at only)."""
+        rows = self.candidates()
+        assert rows is not None
+        out = rows.take(taken)
+        if self.decide_at is None:
+            self._blocks = [rows.take(slice(len(taken), None))] if len(taken) < len(rows) else []
+            if len(taken):
+                self.next, self.released = int(out.offsets[-1]) + 1, int(out.keys[-1])
+            return out
+        mine = self._blocks[0] if self._blocks else None
+        left = np.ones(len(rows), dtype=np.bool_)
+        left[taken] = False
+        held_count = len(rows) - (len(mine) if mine is not None else 0)
+        arrived = np.zeros(len(rows), dtype=np.bool_)
+        arrived[:held_count] = True
+        if mine is not None:
+            came = int(np.searchsorted(mine.keys, upto, side="right"))
+            if len(taken):
+                came = max(came, int(taken.max()) + 1 - held_count)
+            arrived[held_count : held_count + came] = True
+            if came:
+                self.next, self.released = int(mine.offsets[came - 1]) + 1, int(mine.keys[came - 1])
+            self._blocks = [mine.take(slice(came, None))] if came < len(mine) else []
+        stay = left & arrived
+        self._held = rows.take(stay) if stay.any() else None
+        return out
+
+
+@dataclass(slots=True)
+class Taken:
+    """Rows of one channel in a chunk. order: int64[n], the place of each row in the merged sequence of the chunk."""
+
+    channel: Channel
+    rows: Rows
+    order: Ints
+
+
+@dataclass(slots=True)
+class Chunk:
+    """What a task works through next. began: next offset per channel before it; reached: the key of its last row."""
+
+    number: int
+    taken: list[Taken]
+    rows: int
+    reached: int
+    began: Ints
+
+
+class Merge:
+    """The channels of one task. rows_max: the size of a chunk; every_ms: chunks end where event time passes a multiple of it (or None)."""
+
+    def __init__(self, channels: list[Channel], rows_max: int, wait_ms_max: int, deterministic: bool, every_ms: int | None) -> None:
+        self.channels = sorted(channels, key=lambda channel: channel.place)
+        self._rows_max = rows_max
+        self._wait_ms_max = wait_ms_max
+        self._deterministic = deterministic
+        self._every_ms = every_ms
+        self.number = 0
+        self._received_at = 0
+
+    def bound(self, now: int) -> tuple[int, int]:
+        """(key, channel number): rows up to here may be released."""
+        lowest = (END, len(self.channels))
+        for number, channel in enumerate(self.channels):
+            if not channel.ended and channel.gates and not self._idle(channel, now):
+                lowest = min(lowest, (channel.watermark, number))
+        return lowest
+
+    def _idle(self, channel: Channel, now: int) -> bool:
+        if self._deterministic or channel.buffered():
+            return False
+        if channel.at_end:
+            return True
+        if channel.empty_since is None:
+            channel.empty_since = now
+        return now - channel.empty_since >= self._wait_ms_max
+
+    def clock(self, now: int) -> int:
+        """How far event time has come: the highest order key seen; live, it goes on at the pace of the clock while nothing arrives."""
+        seen = max((c.reached for c in self.channels if c.gates), default=BEGIN)
+        return seen if self._deterministic or seen == BEGIN else seen + max(0, now - self._received_at)
+
+    def received(self, now: int) -> None:
+        """Something was read at this time."""
+        self._received_at = now
+
+    def progress(self, now: int) -> int:
+        """No row released from now on has a lower key (live: except late rows of a channel that was idle)."""
+        heads = [c.head() for c in self.channels if c.gates and (c.buffered() or not self._idle(c, now)) and c.stream != VERSIONS]
+        held = [int(c.held_keys().min()) for c in self.channels if len(c.held_keys())]
+        return min(heads + held + ([] if heads else [self.clock(now)]))
+
+    def starving(self) -> list[Channel]:
+        """Channels that hold the others back: empty, not ended."""
+        return [c for c in self.channels if not c.ended and not c.buffered()]
+
+    def chunk(self, now: int) -> Chunk | None:
+        """The next rows in order, or None when too little is known yet."""
+        found = self._eligible(now)
+        return None if found is None else self._cut(*found)
+
+    def _eligible(self, now: int) -> tuple[list[tuple[Channel, Rows]], list[Ints], int] | None:
+        key, number = self.bound(now)
+        whole = True  # a deterministic chunk has rows_max rows unless the log itself ends it earlier
+        if self._deterministic and self._every_ms is not None:
+            edge = self._edge()
+            if edge is not None and key >= edge:
+                key, number = edge - 1, len(self.channels)
+                whole = False
+        if self._deterministic and key >= END:
+            whole = False
+        parts: list[tuple[Channel, Rows]] = []
+        eligible: list[Ints] = []
+        for place, channel in enumerate(self.channels):
+            rows = channel.candidates()
+            if rows is None:
+                continue
+            limit = key if place <= number else key - 1
+            if channel.decide_at is not None and not all(c.ended for c in self.channels if c.gates):
+                limit = min(limit, self.clock(now))  # held rows wait for event time, also when nothing else is read
+            parts.append((channel, rows))
+            eligible.append(np.flatnonzero(rows.keys <= limit))
+        total = sum(len(e) for e in eligible)
+        if total == 0 or (self._deterministic and whole and total < self._rows_max):
+            return None
+        return parts, eligible, total
+
+    def chunk_waits(self, now: int) -> bool:
+        """Whether chunk() would give one."""
+        return self._eligible(now) is not None
+
+    def _edge(self) -> int | None:
+        """The first multiple of every_ms above the lowest key that waits."""
+        assert self._every_ms is not None
+        waiting = [int(rows.keys.min()) for c in self.channels if (rows := c.candidates()) is not None and len(rows)]
+        return (min(waiting) // self._every_ms + 1) * self._every_ms if waiting else None
+
+    def _cut(self, parts: list[tuple[Channel, Rows]], eligible: list[Ints], total: int) -> Chunk:
+        keys = np.concatenate([rows.keys[e] for (_, rows), e in zip(parts, eligible, strict=True)])
+        owner = np.repeat(np.arange(len(parts)), [len(e) for e in eligible])
+        order = np.argsort(keys, kind="stable")  # ties: channel order, then offset, for that is how they are laid out
+        count = self._cut_at_versions(parts, owner[order], min(total, self._rows_max))
+        order = order[:count]
+        rank = np.full(len(keys), -1, dtype=np.int64)
+        rank[order] = np.arange(count)
+        reached = int(keys[order[-1]])
+        began = np.array([c.next for c in self.channels], dtype=np.int64)
+        taken, first = [], 0
+        for (channel, _), rows in zip(parts, eligible, strict=True):
+            mine = rank[first : first + len(rows)]
+            first += len(rows)
+            out = channel.release(rows[mine >= 0], reached)
+            if len(out):
+                taken.append(Taken(channel, out, mine[mine >= 0]))
+        self.number += 1
+        return Chunk(self.number, taken, count, reached, began)
+
+    def _cut_at_versions(self, parts: list[tuple[Channel, Rows]], owner: Ints, count: int) -> int:
+        """A chunk holds versions or rows, never both: versions take effect between two chunks."""
+        versions = [i for i, (c, _) in enumerate(parts) if c.stream == VERSIONS]
+        if not versions:
+            return count
+        is_version = owner[:count] == versions[0]
+        changes = np.flatnonzero(is_version != is_version[0])
+        return int(changes[0]) if len(changes) else count

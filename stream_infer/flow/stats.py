@@ -1,0 +1,69 @@
+"""flow.stats: what the core counts as it goes, for telemetry, progress and reports. Nothing here influences an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stream_infer.feedback import Joined
+from stream_infer.flow.deciding import Choice
+from stream_infer.records import Bools, Floats, Ints
+from stream_infer.topology.plan import DecideStep
+
+
+@dataclass(slots=True)
+class Answered:
+    """Answers of one chunk. arm, answer, event_time: per row; arms: their names."""
+
+    arms: tuple[str, ...]
+    arm: Ints
+    event_time: Ints
+    shares: Floats
+    policy_version: int
+
+
+@dataclass(slots=True)
+class Stats:
+    """Totals since the start; drain() gives and clears what came since the last call."""
+
+    rows_in: int = 0
+    rows_answered: int = 0
+    rows_rejected: dict[str, int] = field(default_factory=dict)
+    stale_dropped: int = 0
+    chunks: int = 0
+    versions: dict[str, int] = field(default_factory=dict)
+    feedback: dict[str, int] = field(default_factory=dict)
+    answered_now: list[Answered] = field(default_factory=list)
+    joined_now: list[Joined] = field(default_factory=list)
+    batch_rows_now: list[int] = field(default_factory=list)
+
+    def rejected(self, stage: str, count: int) -> None:
+        """Rows went to the reject topic."""
+        if count:
+            self.rows_rejected[stage] = self.rows_rejected.get(stage, 0) + count
+
+    def version(self, name: str, version: int) -> None:
+        """A version took effect in some task."""
+        self.versions[name] = max(version, self.versions.get(name, 0))
+
+    def answered(self, step: DecideStep, choice: Choice, ok: Bools) -> None:
+        """A chunk was answered."""
+        self.chunks += 1
+        self.rows_answered += int(np.count_nonzero(ok))
+        self.answered_now.append(Answered(step.arms, choice.arm[ok], choice.flowing.times[ok], choice.shares, choice.policy_version))
+
+    def joined(self, step: str, joined: Joined) -> None:
+        """Joined rows left a join."""
+        if len(joined.ids):
+            self.feedback[f"{step}.closed"] = self.feedback.get(f"{step}.closed", 0) + len(joined.ids)
+            self.feedback[f"{step}.never"] = self.feedback.get(f"{step}.never", 0) + int(np.isnan(joined.label).sum())
+            self.joined_now.append(joined)
+        if joined.late:
+            self.feedback[f"{step}.late"] = self.feedback.get(f"{step}.late", 0) + len(joined.late)
+
+    def drain(self) -> tuple[list[Answered], list[Joined], list[int]]:
+        """What came since the last call."""
+        out = self.answered_now, self.joined_now, self.batch_rows_now
+        self.answered_now, self.joined_now, self.batch_rows_now = [], [], []
+        return out

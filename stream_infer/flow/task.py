@@ -1,0 +1,267 @@
+"""flow.task: one section of the plan on one partition: the unit of state, order and ownership. merge → *task* → flow.
+
+A task works through one chunk at a time. Its state is what the finished chunks made of it, so between two chunks it can be
+written down: changed keys to the changelog, positions beside them, offsets of the group in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.flow.commands import Command, Produce, Seek
+from stream_infer.flow.merge import BEGIN, END, VERSIONS, Channel, Chunk, Merge, Place
+from stream_infer.flow.notices import TaskId
+from stream_infer.flow.rows import Rows
+from stream_infer.flow.transport import Partition
+from stream_infer.records import Floats, Numbers
+from stream_infer.state import Store
+from stream_infer.topology.plan import InputPlan, LearnStep, Plan, SectionPlan
+
+Snapshot = dict[str, dict[str, NDArray[np.generic]]]  # arrays by store; the positions under "task"
+TASK_KEY = b"\x00task"  # the changelog key of positions; no store's key begins with a zero byte
+
+
+class Work(Protocol):
+    """What a section does with its chunks."""
+
+    stores: dict[str, Store]
+
+    def start(self, chunk: Chunk) -> list[Command]:
+        """Begin to work through a chunk; waiting() tells whether models are still at it."""
+
+    def waiting(self) -> bool:
+        """Whether the chunk begun last waits for models."""
+
+    def done(self, job: int, outputs: Floats) -> list[Command]:
+        """A model answered."""
+
+    def failed(self, job: int, reason: str) -> list[Command]:
+        """A model raised."""
+
+    def finish(self) -> list[Command]:
+        """The chunk is through: everything it leads to."""
+
+    def advance(self, reached: int) -> list[Command]:
+        """No later row has a lower order key than this."""
+
+    def extra(self) -> object:
+        """Small state beside the stores, as JSON can hold it."""
+
+    def restore(self, extra: object) -> list[Command]:
+        """Undo extra(), after the stores were restored."""
+
+
+class Task:
+    """One (section, partition). work: what is done with chunks."""
+
+    def __init__(self, plan: Plan, section: SectionPlan, partition: int, work: Work, *, deterministic: bool, rows_max: int, every_ms: int | None) -> None:
+        self.id: TaskId = (section.name, partition)
+        self.plan, self.section, self.partition, self.work = plan, section, partition, work
+        channels = [c for i in section.inputs for c in _channels(plan, section, i, partition, deterministic)]
+        self.merge = Merge(channels, rows_max, plan.wait_ms_max, deterministic, every_ms)
+        self._deterministic = deterministic
+        self._by_partition: dict[Partition, list[Channel]] = {}
+        for channel in self.merge.channels:
+            self._by_partition.setdefault((channel.topic, channel.place.partition), []).append(channel)
+        self._read_to: dict[Partition, int] = {}
+        self._advanced = BEGIN
+        self._saved = b""
+        self.busy = False
+        self.dirty = False  # something happened since the last checkpoint
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def inputs(self) -> list[Partition]:
+        """The partitions this task reads."""
+        return list(self._by_partition)
+
+    def owned(self, partition: Partition) -> bool:
+        """Whether the partition belongs to the task alone (and its offset to the group)."""
+        stream = self._by_partition[partition][0].stream
+        return not self.section.input(stream).is_global
+
+    def receive(self, partition: Partition, rows: Rows, read_to: int, now: int) -> None:
+        """Rows of one of the inputs, in log order; those seen before a rewind are dropped."""
+        known = self._read_to.get(partition, 0)
+        self._read_to[partition] = max(known, read_to)
+        if len(rows) and int(rows.offsets[0]) < known:
+            rows = rows.take(rows.offsets >= known)
+        if not len(rows):
+            return
+        self.merge.received(now)
+        channels = self._by_partition[partition]
+        if len(channels) == 1 and "source" not in rows.columns:
+            channels[0].receive(rows)
+        else:
+            self._receive_by_source(channels, rows)
+
+    def _receive_by_source(self, channels: list[Channel], rows: Rows) -> None:
+        source = rows.columns["source"]
+        kind = rows.columns["is_mark"]
+        assert isinstance(source, Numbers)
+        assert isinstance(kind, Numbers)
+        for channel in channels:
+            mine = source.values == channel.place.source
+            marks = mine & kind.values.astype(np.bool_)
+            ordinary = mine & ~marks
+            if ordinary.any():
+                channel.receive(rows.take(ordinary))
+            if marks.any():
+                channel.promise(int(rows.times[marks].max()))
+
+    def promise(self, stream: str, time: int) -> None:
+        """The one channel of an internal stream promises that nothing earlier will follow."""
+        for channel in self.merge.channels:
+            if channel.stream == stream:
+                channel.promise(time)
+
+    def time(self, at_end: frozenset[Partition], ends: dict[Partition, int] | None) -> None:
+        """Time goes on. ends: where the logs of the users' streams end, in a deterministic run."""
+        for partition, channels in self._by_partition.items():
+            for channel in channels:
+                channel.at_end = partition in at_end
+                if ends is not None and partition in ends:
+                    read_to = self._read_to.get(partition, 0)
+                    channel.ended = read_to >= ends[partition] or channel.at_end  # the log may end in transaction marks
+                elif channel.watermark >= END:
+                    channel.ended = True
+
+    def read_to(self, partition: Partition) -> int:
+        """Offset after the last record read."""
+        return self._read_to.get(partition, 0)
+
+    def buffered(self, partition: Partition) -> int:
+        """Rows read but not released."""
+        return sum(channel.buffered() for channel in self._by_partition[partition])
+
+    # -- working ---------------------------------------------------------------------------------------------------
+
+    def step(self, now: int) -> list[Command]:
+        """Begin the next chunk if none is being worked on and enough is known; tell the work how far time has come."""
+        if self.busy:
+            return []
+        chunk = self.merge.chunk(now)
+        if chunk is not None:
+            self.busy = self.dirty = True
+            commands = self.work.start(chunk)
+            return commands if self.work.waiting() else commands + self._finish(now)
+        return self._advance(now)
+
+    def answered(self, job: int, outputs: Floats | None, reason: str, now: int) -> list[Command]:
+        """A model answered (outputs) or raised (reason)."""
+        commands = self.work.failed(job, reason) if outputs is None else self.work.done(job, outputs)
+        return commands if self.work.waiting() else commands + self._finish(now)
+
+    def _finish(self, now: int) -> list[Command]:
+        self.busy = False
+        return self.work.finish() + self._advance(now)
+
+    def _advance(self, now: int) -> list[Command]:
+        reached = self.merge.progress(now)
+        if reached <= self._advanced:
+            return []
+        self._advanced = reached
+        commands = self.work.advance(reached)
+        self.dirty = self.dirty or bool(commands)
+        return commands
+
+    def finished(self) -> bool:
+        """The logs have ended and everything of them is worked through (deterministic runs)."""
+        return not self.busy and self._advanced >= END
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> tuple[list[Command], dict[Partition, int]]:
+        """Changelog records of what changed since the last one, and the group's offsets. Only between chunks."""
+        assert not self.busy, f"task {self.id}: checkpoint within a chunk"
+        keys: list[bytes | None] = []
+        values: list[bytes | None] = []
+        for name, store in self.work.stores.items():
+            changed, packed = store.changes()
+            prefix = name.encode() + b"\x00"
+            keys += [prefix + key for key in changed]
+            values += packed
+        self._saved = self._positions()
+        keys.append(TASK_KEY)
+        values.append(self._saved)
+        self.dirty = False
+        return [Produce(self.section.state_topic, self.partition, keys, values)], self.offsets()
+
+    def offsets(self) -> dict[Partition, int]:
+        """Per owned partition: below it every row was answered or rejected."""
+        lows = {}
+        for partition, channels in self._by_partition.items():
+            if self.owned(partition):
+                lows[partition] = min(channel.low(self._read_to.get(partition, 0)) for channel in channels)
+        return lows
+
+    def _positions(self) -> bytes:
+        channels = [[c.place.rank, c.place.partition, c.place.source, *c.position()] for c in self.merge.channels]
+        lows = [[*partition, offset] for partition, offset in self.offsets().items()]
+        content = {"channels": channels, "lows": lows, "number": self.merge.number, "advanced": self._advanced, "extra": self.work.extra()}
+        return json.dumps(content, separators=(",", ":")).encode()
+
+    def saved_lows(self) -> dict[Partition, int]:
+        """The group's offsets as of the last checkpoint; empty before the first."""
+        lows = json.loads(self._saved)["lows"] if self._saved else []
+        return {(topic, partition): offset for topic, partition, offset in lows}
+
+    def snapshot(self) -> Snapshot:
+        """All state as of the last checkpoint, as arrays. Only right after a commit."""
+        assert not self.dirty, f"task {self.id}: a snapshot between commits"
+        positions = {"positions": np.frombuffer(self._saved, dtype=np.uint8)}
+        return {name: store.snapshot() for name, store in self.work.stores.items()} | {"\x00task": positions}
+
+    def restore(self, keys: list[bytes], values: list[bytes | None], snapshot: Snapshot | None = None) -> list[Command]:
+        """Stand where the changelog ends: the snapshot, if there is one, then the records that came after it."""
+        if snapshot is not None:
+            self._saved = snapshot["\x00task"]["positions"].tobytes()
+            for name, store in self.work.stores.items():
+                store.load(snapshot[name])
+        per_store: dict[str, tuple[list[bytes], list[bytes | None]]] = {name: ([], []) for name in self.work.stores}
+        for key, value in zip(keys, values, strict=True):
+            if key == TASK_KEY:
+                self._saved = value or b""
+                continue
+            of_store, _, rest = key.partition(b"\x00")
+            mine = per_store.get(of_store.decode())
+            if mine is not None:
+                mine[0].append(rest)
+                mine[1].append(value)
+        for name, (store_keys, store_values) in per_store.items():
+            self.work.stores[name].restore(store_keys, store_values)
+        return self.rewind()
+
+    def rewind(self) -> list[Command]:
+        """Read again from the last checkpoint; the state stays, for it is the checkpoint's."""
+        content: dict[str, Any] = json.loads(self._saved) if self._saved else {"channels": [], "number": 0, "advanced": BEGIN, "extra": None}
+        places = {Place(*entry[:3]): entry[3:] for entry in content["channels"]}
+        for channel in self.merge.channels:
+            channel.rewind(places.get(channel.place, [0, BEGIN, BEGIN, []]))
+        self.merge.number, self._advanced = content["number"], content["advanced"]
+        self._read_to = {partition: self._start(partition) for partition in self._by_partition}
+        self.busy = self.dirty = False
+        return [Seek(p, start, self.owned(p)) for p, start in self._read_to.items()] + self.work.restore(content["extra"])
+
+    def _start(self, partition: Partition) -> int:
+        lows = self.saved_lows()
+        return lows[partition] if partition in lows else min(min([c.next, *c.resume_held]) for c in self._by_partition[partition])
+
+
+def _channels(plan: Plan, section: SectionPlan, source: InputPlan, partition: int, deterministic: bool) -> Iterable[Channel]:
+    stream = plan.streams[source.stream]
+    partitions = range(stream.partitions) if source.is_global else (partition,)
+    decide_at = stream.decide_at if source.stream == section.flowing else None
+    learns = any(isinstance(step, LearnStep) for other in plan.sections for step in other.steps)
+    gates = source.stream != VERSIONS or (deterministic and learns)
+    for number in partitions:
+        for upstream in range(max(1, source.sources)):
+            yield Channel(source.stream, stream.topic, Place(source.rank, number, upstream), decide_at, gates)
+
+
+TaskFactory = Callable[[SectionPlan, int], Task]

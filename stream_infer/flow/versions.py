@@ -1,0 +1,110 @@
+"""flow.versions: which version of each model and policy a task answers with, and the topic they come by. learn → *versions* → deciding.
+
+(step 12 in the life of an event)
+
+The models topic is compacted: key = name, value = the version. A mark (key MARK_KEY) promises that nothing that takes effect
+before next_ms will follow. A task keeps the bytes of the versions it uses in its own changelog, for the topic forgets old ones.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.flow.rows import GOOD, Rows
+from stream_infer.models.version import ModelVersion
+from stream_infer.records import Fetched, Text
+
+MARK_KEY = b"\x00mark"
+
+
+def mark(next_ms: int) -> tuple[bytes, bytes]:
+    """Key and value of the promise that no version with effect before next_ms will follow."""
+    return MARK_KEY, json.dumps({"next_ms": next_ms}).encode()
+
+
+def read_versions(fetched: Fetched, *, at_once: bool, begin: int) -> tuple[Rows, int | None]:
+    """Rows of versions (column `version`: their bytes) and the last promise. at_once: they take effect when read, not by event time."""
+    keys, values = fetched.keys.raw(), fetched.values.raw()
+    rows, promised = [], None
+    for index, (key, value) in enumerate(zip(keys, values, strict=True)):
+        if value is None:
+            continue
+        if key == MARK_KEY:
+            promised = int(json.loads(value)["next_ms"])
+        else:
+            rows.append(index)
+    picked = np.array(rows, dtype=np.int64)
+    blobs = [values[i] for i in rows]
+    times = [begin if at_once else ModelVersion.from_bytes(blob).effective_ms for blob in blobs if blob is not None]
+    effective = np.array(times, dtype=np.int64)
+    flags = np.full(len(rows), GOOD, dtype=np.uint8)
+    return Rows(fetched.offsets[picked], effective, effective, flags, {"version": Text.of(blobs, is_bytes=True)}), promised
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A model as its file says: version 0 until a learned one comes. digest: of the file, or empty for a learner from zero."""
+
+    digest: str
+
+
+class VersionTable:
+    """Store of the versions in use, by name of model or decide step."""
+
+    def __init__(self, static: dict[str, Static]) -> None:
+        self._static = static
+        self._versions: dict[str, ModelVersion] = {}
+        self._changed: set[str] = set()
+
+    def current(self, name: str) -> tuple[int, str]:
+        """(version, its label in predictions)."""
+        version = self._versions.get(name)
+        if version is None:
+            return 0, self._static[name].digest[:12] if name in self._static else ""
+        return version.version, f"v{version.version}-{version.digest[:12]}"
+
+    def payload(self, name: str) -> tuple[int, bytes]:
+        """(version, bytes) of a policy or model; (0, b"") before the first."""
+        version = self._versions.get(name)
+        return (0, b"") if version is None else (version.version, version.payload)
+
+    def apply(self, blob: bytes) -> ModelVersion:
+        """A version takes effect."""
+        version = ModelVersion.from_bytes(blob)
+        self._versions[version.name] = version
+        self._changed.add(version.name)
+        return version
+
+    def installed(self) -> list[ModelVersion]:
+        """All versions in use, by name."""
+        return [self._versions[name] for name in sorted(self._versions)]
+
+    def changes(self) -> tuple[list[bytes], list[bytes | None]]:
+        """Store: the versions that took effect since the last call."""
+        names = sorted(self._changed)
+        self._changed.clear()
+        return [name.encode() for name in names], [self._versions[name].to_bytes() for name in names]
+
+    def restore(self, keys: list[bytes], values: list[bytes | None]) -> None:
+        """Store: undo changes()."""
+        for value in values:
+            if value is not None:
+                self.apply(value)
+        self._changed.clear()
+        assert len(keys) == len(values)
+
+    def snapshot(self) -> dict[str, NDArray[np.generic]]:
+        """Store: every version as one block of bytes per name."""
+        return {v.name: np.frombuffer(v.to_bytes(), dtype=np.uint8) for v in self.installed()}
+
+    def load(self, arrays: dict[str, NDArray[np.generic]]) -> None:
+        """Store: undo snapshot()."""
+        self.restore([name.encode() for name in arrays], [array.tobytes() for array in arrays.values()])
+
+    def bytes_used(self) -> int:
+        """Store: bytes of the payloads."""
+        return sum(len(version.payload) for version in self._versions.values())
