@@ -1,0 +1,117 @@
+"""topology.build_settings: sections of a spec to settings of features, models, policies, feedback. values → *build_settings* → build."""
+
+from __future__ import annotations
+
+import math
+
+from stream_infer.decide.settings import PolicySettings
+from stream_infer.features.settings import Aggregate, FeatureSettings, Input, LookupSettings
+from stream_infer.feedback_settings import FeedbackSettings, RewardSettings
+from stream_infer.models.settings import BatchSettings, LearnerSettings, ModelSettings
+from stream_infer.topology.columns import kind_of_aggregate
+from stream_infer.topology.values import Section, Value
+
+
+def ms(section: Section, name: str) -> int | None:
+    """A length in seconds as ms, at least 1; None where it is absent."""
+    seconds = section.maybe_number(name)
+    return None if seconds is None else max(1, round(seconds * 1000))
+
+
+def feature_settings(stage: Section) -> FeatureSettings:
+    """Settings of a features stage."""
+    values = tuple(_aggregate(name, section) for name, section in stage.sections("values").items())
+    return FeatureSettings(values, stage.integer("keys_max"), ms(stage, "idle_s"))
+
+
+def _aggregate(name: str, section: Section) -> Aggregate:
+    kind = kind_of_aggregate(section)
+    assert kind is not None, f"{section.label} was checked"
+    return Aggregate(
+        name,
+        kind,
+        field=None if kind in ("count", "since_last") else section.text(kind),
+        window_ms=ms(section, "window_s"),
+        shape=section.text("shape"),
+        hops=section.integer("hops"),
+        decimals=section.integer("decimals"),
+        k=section.integer("k") if kind == "last_k" else 1,
+    )
+
+
+def lookup_settings(stage: Section) -> LookupSettings:
+    """Settings of a lookup stage; a field without a default is NaN where the key is unknown."""
+    take = tuple((name, math.nan if value.data is None else _float(value)) for name, value in stage.entries("take").items())
+    return LookupSettings(take, stage.integer("keys_max"))
+
+
+def model_settings(name: str, section: Section) -> ModelSettings:
+    """Settings of a model."""
+    batch, learns = section.section("batch"), section.section("learns")
+    rows_max = batch.maybe_number("rows_max") if batch is not None else None
+    return ModelSettings(
+        name=name,
+        kind=section.kind,
+        inputs=tuple(_input(item) for item in section.items("inputs")),
+        artifact=section.maybe_text("artifact"),
+        model_class=section.maybe_text("class") or "mlp",
+        sha256=section.maybe_text("sha256"),
+        trusted=section.flag("trusted"),
+        device=section.maybe_text("device") or "cpu",
+        batch=BatchSettings(None if rows_max is None else int(rows_max)),
+        learns=None if learns is None else _learner(learns),
+    )
+
+
+def _learner(section: Section) -> LearnerSettings:
+    given = {name: section.number(name) for name in ("rate", "l2", "alpha", "beta", "l1") if section.has(name)}
+    return LearnerSettings(by=section.kind, **given)
+
+
+def _input(item: Value) -> Input:
+    if isinstance(item.data, str):
+        return Input(item.data)
+    section = item.data
+    assert isinstance(section, Section)
+    if section.has("one_hot"):
+        return Input(section.text("one_hot"), "one_hot", values=section.texts("values"))
+    if section.has("is_missing"):
+        return Input(section.text("is_missing"), "is_missing")
+    return Input(section.text("name"), missing=section.maybe_number("missing"))
+
+
+def policy_settings(stage: Section) -> PolicySettings:
+    """How a model or bandit stage draws; a model stage always draws its one model."""
+    policy = stage.section("policy")
+    if stage.kind == "model" or policy is None:
+        return PolicySettings("fixed")
+    prior = [_float(item) for item in policy.items("prior")] or [1.0, 1.0]
+    return PolicySettings(
+        policy.kind,
+        epsilon=policy.number("epsilon") if policy.has("epsilon") else 0.1,
+        prior=(prior[0], prior[1]),
+        share_min=stage.number("share_min"),
+        seed=stage.integer("seed"),
+    )
+
+
+def feedback_settings(stage: Section) -> FeedbackSettings:
+    """Settings of a feedback stage."""
+    reward = stage.section("reward")
+    assert reward is not None
+    numbers = {name: reward.number(name) for name in ("scale", "low", "high", "threshold") if reward.has(name)}
+    return FeedbackSettings(
+        on=stage.text("on"),
+        label=stage.text("label"),
+        wait_ms_max=ms(stage, "wait_s_max") or 1,
+        reward=RewardSettings(reward.kind, **numbers),
+        take=stage.text("take"),
+        absent=stage.maybe_number("absent"),
+        early_ms_max=round(stage.number("early_s_max") * 1000),
+        feedback_id=stage.maybe_text("feedback_id"),
+    )
+
+
+def _float(value: Value) -> float:
+    assert isinstance(value.data, int | float), f"{value.source} was read as a number"
+    return float(value.data)

@@ -1,0 +1,133 @@
+"""topology.check_models: artifacts that may be loaded, inputs that exist. columns → *check_models* → build."""
+
+from __future__ import annotations
+
+from stream_infer.topology import columns as col
+from stream_infer.topology.check_streams import check_path
+from stream_infer.topology.columns import Columns, check_column
+from stream_infer.topology.values import Findings, Section, Spec, Value
+
+
+def check_models(spec: Spec, found: Findings) -> None:
+    """What can be said of each model without knowing its rows."""
+    for model in spec.models.values():
+        _check_artifact(model, found)
+        _check_input_forms(model, found)
+
+
+def check_inputs(spec: Spec, stage: Section, models: list[str], columns: Columns | None, found: Findings) -> None:
+    """Each input of the stage's models is a column of the rows that reach it, of the right type."""
+    for name in models:
+        model = spec.models.get(name)
+        if model is None:
+            continue
+        of = f"the rows that reach stage `{stage.label.split('`')[1]}`"
+        for item in model.items("inputs"):
+            for value, want, fix in _wants(item):
+                check_column(found, model.label, value, columns, want, of=of, fix=fix)
+
+
+def _wants(item: Value) -> list[tuple[Value, col.Want, str]]:
+    if isinstance(item.data, str):
+        return [(item, col.A_NUMBER, f"write `{{one_hot: {item.data}, values: […]}}` if it is text")]
+    section = item.data
+    if not isinstance(section, Section):
+        return []
+    wants = (
+        ("name", col.A_NUMBER, ""),
+        ("one_hot", col.A_TEXT, "name a number as it is, without one_hot"),
+        ("is_missing", col.ANYTHING, ""),
+    )
+    return [(value, want, fix) for name, want, fix in wants if (value := section.get(name)) is not None]
+
+
+def columns_of_input(item: Value) -> tuple[str, ...]:
+    """Names of the matrix columns that one entry of `inputs` yields."""
+    if isinstance(item.data, str):
+        return (item.data,)
+    section = item.data
+    assert isinstance(section, Section)
+    if section.has("one_hot"):
+        return tuple(f"{section.maybe_text('one_hot')}={value}" for value in section.texts("values"))
+    return (f"{section.maybe_text('is_missing')}?",) if section.has("is_missing") else (section.maybe_text("name") or "",)
+
+
+def _check_artifact(model: Section, found: Findings) -> None:
+    value = model.get("artifact")
+    if value is None:
+        if model.kind == "linear" and "artifact" not in model.given and "learns" not in model.given:
+            fix = f"add `artifact: models/{model.label.split('`')[1]}.safetensors`, or `learns: {{by: sgd}}`"
+            found.at(model, f"{model.label}: it has no weights and does not learn", expected="`artifact`, or `learns`, or both", fix=fix)
+        return
+    path = check_path(model.label, value, found)
+    if path is None or model.place == "":
+        return
+    if path.endswith(".pt2") and model.kind == "torch":
+        _check_program(model, value, found)
+    elif not path.endswith(".safetensors"):
+        expected = "a .safetensors file" + (", or a .pt2 file with `trusted` and `sha256`" if model.kind == "torch" else "")
+        why = (
+            "pickled weights run code when they are loaded"
+            if path.endswith((".pt", ".pth", ".pkl", ".pickle", ".joblib", ".bin", ".ckpt"))
+            else "the file's kind is not known"
+        )
+        found.at(value, f"{model.label}: {why}", expected=expected, fix="save the weights with safetensors")
+    elif model.flag("trusted"):
+        trusted = model.get("trusted")
+        assert trusted is not None
+        found.at_name(
+            trusted,
+            f"{model.label}: `trusted` with a file that is no program",
+            expected="`trusted` with a .pt2 file only",
+            fix="remove `trusted`",
+        )
+
+
+def _check_program(model: Section, value: Value, found: Findings) -> None:
+    missing = [name for name, there in (("trusted: true", model.flag("trusted")), ("sha256: …", "sha256" in model.given)) if not there]
+    if missing:
+        fix = f"add `{'` and `'.join(missing)}` (`sha256sum {value.data}` prints it), or save the weights with safetensors"
+        found.at(
+            value,
+            f"{model.label}: a .pt2 file is a program",
+            expected="`trusted: true` and its `sha256`, for whoever writes it runs code here",
+            fix=fix,
+        )
+
+
+def _check_input_forms(model: Section, found: Findings) -> None:
+    seen: dict[str, int] = {}
+    for item in model.items("inputs"):
+        section = item.data
+        if isinstance(section, Section):
+            _check_partners(model, section, found)
+        for column in columns_of_input(item):
+            first = seen.setdefault(column, item.line)
+            if first != item.line or columns_of_input(item).count(column) > 1:
+                found.at(
+                    item,
+                    f"{model.label}: input column `{column}` stands there twice",
+                    got=f"`{column}`, first on line {first}",
+                    expected="each column once",
+                    fix="remove one of them",
+                )
+                break
+
+
+def _check_partners(model: Section, entry: Section, found: Findings) -> None:
+    for setting, partner in (("values", "one_hot"), ("missing", "name")):
+        value = entry.get(setting)
+        if value is not None and partner not in entry.given:
+            found.at_name(
+                value,
+                f"{model.label}: `{setting}` without `{partner}`",
+                expected=f"`{setting}` together with `{partner}`",
+                fix=f"remove `{setting}`",
+            )
+    if "one_hot" in entry.given and "values" not in entry.given:
+        found.at(
+            entry,
+            f"{model.label}: `one_hot` without `values`",
+            expected="the texts that have a column",
+            fix=f"add `values: […]` beside `one_hot: {entry.maybe_text('one_hot')}`",
+        )

@@ -1,0 +1,230 @@
+"""topology.check_stages: what each stage says of the columns it touches. columns, placement → *check_stages* → build."""
+
+from __future__ import annotations
+
+from stream_infer.topology import columns as col
+from stream_infer.topology.check_models import check_inputs
+from stream_infer.topology.columns import Columns, check_column, kind_of_aggregate
+from stream_infer.topology.placement import Placement
+from stream_infer.topology.values import Findings, Section, Spec
+from stream_infer.topology.where_text import parse_where
+
+
+def check_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None], placement: Placement, found: Findings) -> None:
+    """Fields exist and have the right types, numbers agree with each other, whatever learns is taught once."""
+    for name in order:
+        stage = spec.stages[name]
+        source = stage.maybe_text("from") or ""
+        before = columns.get(source)
+        of = f"stream `{source}`" if source in spec.streams else f"the rows of `{source}`"
+        if stage.kind == "features":
+            draft = placement.of_stage.get(name)
+            _check_features(spec, stage, before, columns, draft.root if draft else None, of, found)
+        elif stage.kind == "lookup":
+            _check_lookup(stage, before, columns, of, found)
+        elif stage.kind in ("model", "bandit"):
+            _check_decider(spec, stage, before, of, found)
+        elif stage.kind == "feedback":
+            _check_feedback(stage, columns, found)
+    _check_teaching(spec, found)
+    _check_one_each(spec, placement, found)
+
+
+def _check_features(
+    spec: Spec, stage: Section, before: Columns | None, columns: dict[str, Columns | None], root: str | None, of: str, found: Findings
+) -> None:
+    check_column(found, stage.label, stage.get("group_by"), before, col.A_KEY, of=of)
+    kept = stage.maybe_text("kept_from") or root
+    kept_columns = columns.get(kept) if kept in spec.streams else None
+    of_kept = f"stream `{kept}`"
+    if kept != root and "kept_from" in stage.given:
+        by = stage.get("kept_by") or stage.get("group_by")
+        fix = "" if stage.has("kept_by") else "add `kept_by: …`, its name there"
+        known = before is not None and stage.maybe_text("group_by") in before
+        if stage.has("kept_by") or known:
+            check_column(found, stage.label, by, kept_columns, col.A_KEY, of=of_kept, fix=fix)
+    for feature in stage.sections("values").values():
+        _check_feature(stage, feature, kept_columns, of_kept, found)
+
+
+def _check_feature(stage: Section, feature: Section, columns: Columns | None, of: str, found: Findings) -> None:
+    kind = kind_of_aggregate(feature)
+    if kind is None:
+        return
+    value = feature.get(kind)
+    label = feature.label
+    if kind in ("count", "since_last"):
+        if value is not None and value.data is not True:
+            found.at(value, f"{label}: `{kind}` is false", expected="true", fix=f"write `{kind}: true`, or remove the feature")
+    else:
+        check_column(
+            found,
+            label,
+            value,
+            columns,
+            col.A_NUMBER,
+            of=of,
+            fix="count it instead (`count: true`), or choose a number" if columns and value and value.data in columns else "",
+        )
+    for setting, wanted in (
+        ("k", ("last_k",)),
+        ("window_s", ("count", "sum", "mean", "std", "min", "max")),
+        ("hops", ()),
+        ("shape", ()),
+        ("decimals", ("sum", "mean", "std")),
+    ):
+        given = feature.get(setting)
+        if given is None or not given.given:
+            continue
+        if wanted and kind not in wanted:
+            found.at_name(
+                given,
+                f"{label}: `{setting}` has no meaning with `{kind}`",
+                expected=f"`{setting}` only with: {', '.join(wanted)}",
+                fix=f"remove `{setting}`",
+            )
+        elif setting in ("hops", "shape") and "window_s" not in feature.given:
+            found.at_name(
+                given, f"{label}: `{setting}` without `{'window_s'}`", expected="a window", fix=f"add `window_s: …`, or remove `{setting}`"
+            )
+        elif setting == "hops" and feature.maybe_text("shape") == "tumbling":
+            found.at_name(
+                given,
+                f"{label}: `hops` with a tumbling window, which has no tail",
+                expected="`hops` only with `shape: sliding`",
+                fix="remove `hops`",
+            )
+    if kind == "last_k" and "k" not in feature.given:
+        found.at(feature, f"{label}: `k` is missing", expected="how many values", fix="add `k: 5`")
+    window, hops = feature.maybe_number("window_s"), feature.maybe_number("hops")
+    if window is not None and window * 1000 != round(window * 1000):
+        at = feature.get("window_s")
+        assert at is not None
+        found.at(at, f"{label}: `window_s` is finer than a millisecond", expected="whole milliseconds", fix="round it")
+    elif window is not None and hops is not None and feature.maybe_text("shape") != "tumbling" and window * 1000 < hops:
+        at = feature.get("window_s")
+        assert at is not None
+        found.at(
+            at,
+            f"{label}: a step of window_s / hops is shorter than a millisecond",
+            expected=f"at least {hops / 1000:g}",
+            fix="lower `hops`",
+        )
+    _ = stage
+
+
+def _check_lookup(stage: Section, before: Columns | None, columns: dict[str, Columns | None], of: str, found: Findings) -> None:
+    check_column(found, stage.label, stage.get("key"), before, col.A_KEY, of=of)
+    table = stage.maybe_text("table") or ""
+    for name, value in stage.entries("take").items():
+        named = type(value)(name, value.key_line, value.key_column, value.source)
+        check_column(found, stage.label, named, columns.get(table), col.A_NUMBER, of=f"stream `{table}`")
+
+
+def asked_models(stage: Section) -> list[str]:
+    """Names of the models that may answer, then of those that run in the shadow, each once."""
+    arms = list(stage.texts("arms")) if stage.kind == "bandit" else [stage.maybe_text("model") or ""]
+    return list(dict.fromkeys([*arms, *stage.texts("shadow")]))
+
+
+def _check_decider(spec: Spec, stage: Section, before: Columns | None, of: str, found: Findings) -> None:
+    parse_where(stage, before, found, of=of)
+    check_inputs(spec, stage, asked_models(stage), before, found)
+    for setting in ("arms", "shadow"):
+        seen: set[str] = set()
+        for item in stage.items(setting):
+            if isinstance(item.data, str) and item.data in seen:
+                found.at(
+                    item, f"{stage.label}: `{item.data}` stands twice in `{setting}`", expected="each model once", fix="remove one of them"
+                )
+            elif isinstance(item.data, str):
+                seen.add(item.data)
+    share, arms = stage.maybe_number("share_min"), len(stage.items("arms"))
+    if share is not None and arms and share * arms > 1:
+        value = stage.get("share_min")
+        assert value is not None
+        found.at(
+            value,
+            f"{stage.label}: {arms} arms cannot each keep {share:g} of the rows",
+            expected=f"at most {1 / arms:.4g}",
+            fix="lower `share_min`",
+        )
+    policy = stage.section("policy")
+    prior = policy.get("prior") if policy is not None else None
+    if prior is not None and isinstance(prior.data, list) and len(prior.data) > 2:
+        found.at(prior, f"{stage.label}: `prior` has {len(prior.data)} numbers", expected="two: wins, losses", fix="write `prior: [1, 1]`")
+
+
+def _check_feedback(stage: Section, columns: dict[str, Columns | None], found: Findings) -> None:
+    name = stage.maybe_text("feedback") or ""
+    of = f"stream `{name}`"
+    for setting, want in (("on", col.A_TEXT), ("label", col.A_NUMBER), ("feedback_id", col.A_TEXT)):
+        check_column(found, stage.label, stage.get(setting), columns.get(name), want, of=of)
+    reward = stage.section("reward")
+    if reward is not None and reward.kind == "value":
+        low, high = reward.maybe_number("low"), reward.maybe_number("high")
+        if low is not None and high is not None and low >= high:
+            found.at(
+                reward,
+                f"{stage.label}: the reward has no width",
+                got=f"low {low:g}, high {high:g}",
+                expected="low below high",
+                fix="swap them, or move one",
+            )
+
+
+def _check_teaching(spec: Spec, found: Findings) -> None:
+    """A learning model has a teacher, a teacher has something to teach, and there is one teacher."""
+    taught: set[str] = set()
+    for name, stage in spec.stages_of("learn"):
+        feedback = spec.stages.get(stage.maybe_text("from") or "")
+        decider = spec.stages.get(feedback.maybe_text("predictions") or "") if feedback is not None else None
+        if decider is None or decider.kind not in ("model", "bandit"):
+            continue
+        learners = [model for model in asked_models(decider) if model in spec.models and "learns" in spec.models[model].given]
+        if not learners and decider.kind == "model":
+            what = f"stage `{name}`: there is nothing to teach"
+            found.at(
+                stage, what, expected="a bandit, or a model with `learns`", fix="add `learns: {by: sgd}` to the model, or remove the stage"
+            )
+        taught.update(learners)
+    unsure = any(stage.kind == "" for stage in spec.stages.values())
+    for name, model in spec.models.items():
+        value = model.get("learns")
+        if value is not None and name not in taught and not unsure:
+            fix = "add a feedback stage and `teach: {kind: learn, from: …, every_s: 3600}`"
+            found.at_name(
+                value,
+                f"model `{name}`: it learns, but no learn stage teaches it",
+                expected="a learn stage behind the stage that asks it",
+                fix=fix,
+            )
+
+
+def _check_one_each(spec: Spec, placement: Placement, found: Findings) -> None:
+    """What a section, and the learn section, can hold in format 1."""
+    for draft in placement.drafts:
+        deciders = [name for name in draft.stages if spec.stages[name].kind in ("model", "bandit")]
+        hops = [other.hop for other in placement.drafts if other.parent is draft and other.hop is not None]
+        for names, what, expected in (
+            (deciders, "answers", "one model or bandit stage for the rows of one stream"),
+            (hops, "repartitions", "one stage that reads by another key"),
+        ):
+            for name in names[1:]:
+                fix = (
+                    f"make it an arm or a shadow of `{names[0]}`, or a topology of its own"
+                    if what == "answers"
+                    else f"let it follow `{names[0]}`, or a topology of its own"
+                )
+                found.at(spec.stages[name], f"stage `{name}`: stage `{names[0]}` {what} the same rows already", expected=expected, fix=fix)
+    teachers = list(spec.stages_of("learn"))
+    for name, stage in teachers[1:]:
+        found.at(stage, f"stage `{name}`: stage `{teachers[0][0]}` learns already", expected="one learn stage", fix="remove one of them")
+    joins = list(spec.stages_of("feedback")) if teachers else []
+    for name, stage in joins[1:]:
+        found.at(
+            stage,
+            f"stage `{name}`: stage `{joins[0][0]}` brings feedback already",
+            expected="one feedback stage in a topology that learns",
+            fix="remove one of them, or split the topology",
+        )

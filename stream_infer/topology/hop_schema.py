@@ -1,0 +1,35 @@
+"""topology.hop_schema: the Avro schema of rows that go on under another key. placement → *hop_schema* → build."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+AT_MS = "_at_ms"  # when the row went on, in ms of event time: the order of the next section
+OWN_FIELDS: tuple[tuple[str, str], ...] = (
+    ("_source", "long"),  # number of the task that wrote it: each is a channel of its own
+    ("_is_mark", "boolean"),  # no row, but a promise that nothing earlier than _at_ms will follow from that task
+    (AT_MS, "long"),
+    ("_topic", "string"),  # where the row was read first: a prediction points there
+    ("_partition", "long"),
+    ("_offset", "long"),
+)
+
+
+def hop_schema(schema: str, name: str, added: Sequence[str]) -> str:
+    """The text of the schema: fields of the first stream as they are, columns that stages added, and our own fields.
+
+    schema: text of the first stream's schema; name: of the internal topic; added: columns, each a double or null.
+    """
+    record = json.loads(schema)
+    fields = list(record["fields"])
+    # A second hop starts at the first stream's schema again, so our fields are never there twice.
+    fields += [{"name": column, "type": ["null", "double"], "default": None} for column in added]
+    fields += [{"name": field, "type": kind} for field, kind in OWN_FIELDS]
+    return json.dumps({**{key: value for key, value in record.items() if key != "aliases"}, "name": avro_name(name), "fields": fields})
+
+
+def avro_name(topic: str) -> str:
+    """A topic's name as an Avro name: letters, digits and _."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", topic)

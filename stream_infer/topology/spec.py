@@ -1,0 +1,15 @@
+"""topology.spec: the format of a topology file, as one table per section. shape → *spec* → read, jsonschema, reference.
+
+To add a setting, add a line to one of the tables: reading, bounds, the JSON Schema, the reference page and "did you mean" follow
+from it.
+"""
+
+from __future__ import annotations
+
+from stream_infer.topology.shape import Place
+from stream_infer.topology.spec_decisions import DECISIONS, LEARNING
+from stream_infer.topology.spec_models import MODELS
+from stream_infer.topology.spec_rows import ROWS
+from stream_infer.topology.spec_top import REST, TOP
+
+PLACES: dict[str, Place] = {place.name: place for place in (*TOP, *MODELS, *ROWS, *DECISIONS, *LEARNING, *REST)}

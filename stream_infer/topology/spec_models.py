@@ -1,0 +1,113 @@
+"""topology.spec_models: what may be said of a model. spec_names → *spec_models* → spec."""
+
+from __future__ import annotations
+
+from stream_infer.topology.shape import (
+    BOOLEAN,
+    Setting,
+    choice,
+    either,
+    integer,
+    kinds,
+    listing,
+    number,
+    place,
+    section,
+    text,
+)
+from stream_infer.topology.spec_names import FIELD, PATH
+
+_BATCH = Setting("batch", section("batch"), "how many rows one forward pass takes", "{rows_max: 512}")
+_INPUTS = Setting(
+    "inputs",
+    listing(either(FIELD, section("input")), at_least=1),
+    "the columns of the model's input matrix, in order",
+    "[hour, {one_hot: origin, values: [EWR, JFK]}]",
+    required=True,
+)
+_ARTIFACT_WORDS = "the path of a .safetensors file below the folder of the topology"
+_SHA256 = Setting(
+    "sha256",
+    text(pattern=r"[0-9a-f]{64}", words="64 hexadecimal digits (lower case)"),
+    "the digest that the artifact must have; it is checked before a byte is parsed",
+    "9f86d081…",
+)
+
+MODELS = (
+    place(
+        "model.linear",
+        "a linear model",
+        "answer = intercept + Σ weight · input. It may learn while it serves.",
+        Setting("kind", choice("linear"), "what the model is", "linear", required=True),
+        _INPUTS,
+        Setting("artifact", PATH, f"its weights: {_ARTIFACT_WORDS} (default: a learner starts from zero)", "models/ridge.safetensors"),
+        _SHA256,
+        Setting(
+            "learns",
+            kinds("by", sgd="learns.sgd", ftrl="learns.ftrl"),
+            "makes it learn from the rows that a learn stage brings",
+            "{by: sgd, rate: 0.01}",
+        ),
+        _BATCH,
+    ),
+    place(
+        "model.torch",
+        "a torch model",
+        "A PyTorch network: an architecture from the registry and its weights, or a trusted .pt2 program.",
+        Setting("kind", choice("torch"), "what the model is", "torch", required=True),
+        _INPUTS,
+        Setting(
+            "artifact", PATH, _ARTIFACT_WORDS + ", or of a .pt2 file with `trusted` and `sha256`", "models/net.safetensors", required=True
+        ),
+        Setting(
+            "class",
+            text(pattern=r"[a-z][a-z0-9_]{0,63}", words="the name of an architecture in the registry, such as mlp"),
+            "the architecture; code is never named by a path",
+            "mlp",
+            default="mlp",
+        ),
+        _SHA256,
+        Setting("trusted", BOOLEAN, "a .pt2 file is a program: say here that you trust its author", "true", default=False),
+        Setting("device", text(pattern=r"cpu|cuda(:[0-9]{1,2})?", words="cpu, cuda or cuda:0"), "where it runs", "cuda:0", default="cpu"),
+        _BATCH,
+    ),
+    place(
+        "batch",
+        "batch",
+        "The size of forward passes.",
+        Setting(
+            "rows_max",
+            integer(low=1, high=65_536),
+            "no batch is larger (default: the knee of the measured cost curve, at most 4096)",
+            "512",
+        ),
+    ),
+    place(
+        "learns.sgd",
+        "learning by sgd",
+        "Stochastic gradient descent on the squared loss.",
+        Setting("by", choice("sgd"), "the algorithm", "sgd", required=True),
+        Setting("rate", number(above=0, high=10), "step size", "0.01", default=0.01),
+        Setting("l2", number(low=0, high=1e6), "pull of the weights towards zero", "1e-4", default=0.0),
+    ),
+    place(
+        "learns.ftrl",
+        "learning by ftrl",
+        "FTRL-Proximal on the logistic loss: for labels 0 and 1.",
+        Setting("by", choice("ftrl"), "the algorithm", "ftrl", required=True),
+        Setting("alpha", number(above=0, high=1e3), "step size at the start", "0.1", default=0.1),
+        Setting("beta", number(low=0, high=1e3), "how slowly the steps shrink", "1.0", default=1.0),
+        Setting("l1", number(low=0, high=1e6), "weights below this pull stay zero", "0.0", default=0.0),
+        Setting("l2", number(low=0, high=1e6), "pull of the weights towards zero", "0.0", default=0.0),
+    ),
+    place(
+        "input",
+        "an input",
+        "One entry of `inputs` that is not simply the name of a number.",
+        Setting("name", FIELD, "a number: a field or a feature", "tail_delay_last_min", one_of_these=True),
+        Setting("one_hot", FIELD, "a text field: one column per entry of `values`, 1 where it is equal", "origin", one_of_these=True),
+        Setting("is_missing", FIELD, "1 where the field or feature has no value", "tail_delay_last_min", one_of_these=True),
+        Setting("missing", number(), "with `name`: stands in for a missing value (default: the row is rejected)", "0"),
+        Setting("values", listing(text(), at_least=1), "with `one_hot`: the texts that have a column", "[EWR, JFK, LGA]"),
+    ),
+)
