@@ -1,0 +1,1 @@
+"""loadgen: open-loop producers of real and synthetic events whose true answers are known."""

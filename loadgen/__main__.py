@@ -1,0 +1,101 @@
+"""loadgen command: `python -m loadgen flights --bootstrap localhost:9092 --flat-out`. wiring, flights, synthetic → merge → send."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+
+from loadgen import flights, synthetic
+from loadgen.merge import MergedLog
+from loadgen.send import Report, ensure_topics, send_flat_out, send_paced
+from loadgen.tables import Table
+from loadgen.wiring import read_wires
+from stream_infer.errors import EnvironmentMissing
+
+FOREVER_MS = 1 << 62
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    wanted = _parser().parse_args(arguments)
+    try:
+        tables = flights.tables() if wanted.events == "flights" else synthetic.payments(_payment_settings(wanted)).tables
+        report = _send(tables, wanted)
+    except EnvironmentMissing as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KafkaException as error:
+        print(f"the broker at {wanted.bootstrap} does not answer as it should: {error}", file=sys.stderr)
+        return EnvironmentMissing.exit_code
+    print(report)
+    return 1 if report.lost else 0
+
+
+def _send(tables: dict[str, Table], wanted: argparse.Namespace) -> Report:
+    wires = read_wires(wanted.topology)
+    absent = [name for name in tables if name not in wires]
+    if absent:
+        what = f"{wanted.topology} has no streams for these events"
+        raise EnvironmentMissing(what, got=", ".join(sorted(wires)), expected=", ".join(tables), fix="name the topology that reads them")
+    # A table's rows are needed from its beginning on, whenever the events begin.
+    begins = {name: 0 if wires[name].compacted else wanted.begin for name in tables}
+    ensure_topics(wanted.bootstrap, [wires[name] for name in tables])
+    log = MergedLog({name: table.between(begins[name], wanted.end) for name, table in tables.items()}, wires)
+    if wanted.flat_out:
+        return send_flat_out(wanted.bootstrap, log)
+    return send_paced(wanted.bootstrap, log, wanted.speed_up)
+
+
+def _payment_settings(wanted: argparse.Namespace) -> synthetic.PaymentSettings:
+    return synthetic.PaymentSettings(
+        rate=wanted.rate, duration_s=wanted.duration_s, cards=wanted.cards, cards_zipf=wanted.cards_zipf, seed=wanted.seed
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadgen", description="Send events to Kafka, each at its own time or flat out.")
+    kinds = parser.add_subparsers(dest="events", required=True)
+    year = kinds.add_parser("flights", help="the flights of New York in 2013: 1,022,080 records")
+    cards = kinds.add_parser("payments", help="made-up payments whose true answer is known")
+    defaults = synthetic.PaymentSettings()
+    cards.add_argument("--rate", type=float, default=defaults.rate, help="payments per second of event time (default: %(default)s)")
+    cards.add_argument("--duration-s", type=float, default=defaults.duration_s, help="seconds of event time (default: %(default)s)")
+    cards.add_argument("--cards", type=int, default=defaults.cards, help="how many keys (default: %(default)s)")
+    cards.add_argument(
+        "--cards-zipf", type=float, default=defaults.cards_zipf, help="0: all keys equal; 1.1: a few busy ones (default: %(default)s)"
+    )
+    cards.add_argument("--seed", type=int, default=defaults.seed, help="(default: %(default)s)")
+    for kind in (year, cards):
+        kind.add_argument("--bootstrap", required=True, metavar="HOST:PORT", help="the broker")
+        kind.add_argument("--from", dest="begin", type=_instant, default=0, metavar="TIME", help="first event time, such as 2013-07-01")
+        kind.add_argument("--to", dest="end", type=_instant, default=FOREVER_MS, metavar="TIME", help="event time before which to stop")
+        pace = kind.add_mutually_exclusive_group()
+        pace.add_argument("--speed-up", type=_speed, default=1.0, metavar="N", help="time runs N times as fast as then (default: 1)")
+        pace.add_argument("--flat-out", action="store_true", help="as fast as the broker takes it")
+    year.add_argument(
+        "--topology", type=Path, default=Path("topologies/flights/flights.yaml"), help="whose streams to fill (default: %(default)s)"
+    )
+    cards.add_argument("--topology", type=Path, required=True, help="whose streams `payments` and `outcomes` to fill")
+    return parser
+
+
+def _instant(text: str) -> int:
+    """Milliseconds since 1970 of an ISO date or time; UTC where it names no zone."""
+    moment = datetime.fromisoformat(text)
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not speed > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return speed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
