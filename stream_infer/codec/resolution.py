@@ -118,7 +118,7 @@ def _convert(column: Column, field: FieldSchema, table: Symbols | None) -> Colum
     if table is None:
         return Numbers(column.values.astype(NUMBER_DTYPES[field.kind], copy=False), valid)
     start, size = table.start[column.values], table.size[column.values]
-    return Text(table.blob, start, size if valid is None else size * valid)
+    return Text(table.blob, start, size if valid is None else size * valid, valid)
 
 
 def constant(field: FieldSchema, rows: int) -> Column:

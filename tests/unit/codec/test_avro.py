@@ -1,0 +1,440 @@
+"""The column reader and writer against two independent ones: fastavro and the avro package."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import struct
+from typing import Any
+
+import avro.io
+import avro.schema
+import fastavro
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stream_infer.codec import avro_decode, avro_encode
+from stream_infer.codec.avro_cursor import Cursor
+from stream_infer.codec.avro_decode import AvroDecoder
+from stream_infer.codec.avro_encode import AvroEncoder
+from stream_infer.codec.schema import parse_schema
+from stream_infer.records import Column, Lists, Numbers, Rejected, Text
+
+INT = st.integers(-(2**31), 2**31 - 1) | st.integers(-70, 70)
+LONG = st.integers(-(2**63), 2**63 - 1) | st.integers(-70, 70) | st.sampled_from([2**55, -(2**55), 2**56, 2**62, -(2**63), 2**63 - 1])
+NUMBERS: dict[str, st.SearchStrategy[Any]] = {
+    "boolean": st.booleans(),
+    "int": INT,
+    "long": LONG,
+    "float": st.floats(width=32),
+    "double": st.floats(),
+}
+TEXTS = st.text(max_size=20) | st.text("abc é", max_size=90)
+SYMBOLS = ["RED", "GREEN", "BLUE"]
+PATHS = ("together", "one_by_one")
+
+
+def kinds(place: int) -> st.SearchStrategy[tuple[Any, st.SearchStrategy[Any]]]:
+    """An Avro type with a strategy for its values; place makes names of named types unique."""
+    plain = st.sampled_from(
+        list(NUMBERS.items())
+        + [({"type": "array", "items": kind}, st.lists(values, max_size=6)) for kind, values in NUMBERS.items()]
+        + [
+            ("string", TEXTS),
+            ("bytes", st.binary(max_size=90)),
+            ({"type": "enum", "name": f"Enum{place}", "symbols": SYMBOLS}, st.sampled_from(SYMBOLS)),
+            ({"type": "fixed", "name": f"Fixed{place}", "size": 11}, st.binary(min_size=11, max_size=11)),
+        ]
+    )
+    null = plain.flatmap(lambda pair: st.sampled_from([(["null", pair[0]], st.none() | pair[1]), ([pair[0], "null"], st.none() | pair[1])]))
+    return plain | null
+
+
+@st.composite
+def tables(draw: st.DrawFn, rows_max: int = 6) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A schema of up to five fields, and rows for it."""
+    pairs = [draw(kinds(place)) for place in range(draw(st.integers(1, 5)))]
+    schema = {"type": "record", "name": "Row", "fields": [{"name": f"f{place}", "type": pair[0]} for place, pair in enumerate(pairs)]}
+    row = st.fixed_dictionaries({f"f{place}": pair[1] for place, pair in enumerate(pairs)})
+    return schema, draw(st.lists(row, min_size=1, max_size=rows_max))
+
+
+def by_fastavro(schema: dict[str, Any], row: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), row)
+    return out.getvalue()
+
+
+def by_avro(schema: dict[str, Any], row: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    avro.io.DatumWriter(avro.schema.parse(json.dumps(schema))).write(row, avro.io.BinaryEncoder(out))
+    return out.getvalue()
+
+
+def decode(path: str, decoder: AvroDecoder, values: Text, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Column], Rejected]:
+    with monkeypatch.context() as patch:
+        patch.setattr(avro_decode, "ROWS_TOGETHER_MIN", 1 if path == "together" else 1 << 60)
+        return decoder.decode(values)
+
+
+def rows_of(columns: dict[str, Column]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*(column.to_list() for column in columns.values()), strict=True)]
+
+
+def same(left: Any, right: Any) -> bool:
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[name], right[name]) for name in left)
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, float) and isinstance(right, float):
+        return struct.pack("<d", left) == struct.pack("<d", right) or (math.isnan(left) and math.isnan(right))
+    return type(left) is type(right) and left == right
+
+
+def column_of(kind: Any, cells: list[Any]) -> Column:
+    """Cells as a column, the way a caller would build it."""
+    if isinstance(kind, list):
+        kind = next(branch for branch in kind if branch != "null")
+    valid = np.array([cell is not None for cell in cells], dtype=np.bool_)
+    dtypes = {"boolean": np.bool_, "int": np.int32, "long": np.int64, "float": np.float32, "double": np.float64}
+    if isinstance(kind, str) and kind in dtypes:
+        return Numbers(np.array([0 if cell is None else cell for cell in cells], dtype=dtypes[kind]), valid)
+    if isinstance(kind, dict) and kind["type"] == "array":
+        size = np.array([len(cell or []) for cell in cells], dtype=np.int64)
+        items: Any = np.array([item for cell in cells for item in cell or []], dtype=dtypes[kind["items"]])
+        return Lists(items, np.cumsum(size) - size, size, valid)
+    text = Text.of(cells, is_bytes=kind == "bytes" or (isinstance(kind, dict) and kind["type"] == "fixed"))
+    return Text(text.blob, text.start, text.size, valid, text.is_bytes)
+
+
+common = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+@common
+@given(tables())
+def test_decoding_gives_back_what_both_writers_wrote(
+    monkeypatch: pytest.MonkeyPatch, table: tuple[dict[str, Any], list[dict[str, Any]]]
+) -> None:
+    schema, rows = table
+    decoder = AvroDecoder(parse_schema(json.dumps(schema)))
+    raw = [by_fastavro(schema, row) for row in rows]
+    assert raw == [by_avro(schema, row) for row in rows]  # the two oracles agree
+    for path in PATHS:
+        columns, rejected = decode(path, decoder, Text.of(raw, is_bytes=True), monkeypatch)
+        assert not rejected.reason
+        assert same(rows_of(columns), rows), path
+
+
+@common
+@given(tables(), st.sampled_from([b"", b"\x00\x00\x00\x00\x07", b"nine byte"]))
+def test_encoding_gives_the_bytes_of_fastavro(
+    monkeypatch: pytest.MonkeyPatch, table: tuple[dict[str, Any], list[dict[str, Any]]], prefix: bytes
+) -> None:
+    schema, rows = table
+    encoder = AvroEncoder(parse_schema(json.dumps(schema)))
+    columns = {field["name"]: column_of(field["type"], [row[field["name"]] for row in rows]) for field in schema["fields"]}
+    for least in (1, 1 << 60):
+        with monkeypatch.context() as patch:
+            patch.setattr(avro_encode, "ROWS_TOGETHER_MIN", least)
+            assert encoder.encode(columns, prefix).raw() == [prefix + by_fastavro(schema, row) for row in rows]
+
+
+@common
+@given(tables())
+def test_decoded_columns_encode_to_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch, table: tuple[dict[str, Any], list[dict[str, Any]]]
+) -> None:
+    """Spans into the records' own block, lists that do not begin at 0, rows in another order: all are columns."""
+    schema, rows = table
+    parsed = parse_schema(json.dumps(schema))
+    raw = [by_fastavro(schema, row) for row in rows]
+    columns, _ = decode("together", AvroDecoder(parsed), Text.of(raw, is_bytes=True), monkeypatch)
+    backwards = np.arange(len(rows), dtype=np.int64)[::-1]
+    monkeypatch.setattr(avro_encode, "ROWS_TOGETHER_MIN", 1)
+    assert AvroEncoder(parsed).encode({name: column.take(backwards) for name, column in columns.items()}).raw() == raw[::-1]
+
+
+# What fastavro reads and we refuse, each on purpose.
+FASTAVRO_IS_LAX = (
+    "more than 10 bytes",  # it goes on reading a number for as long as bytes say so
+    "more than 64 bits",
+    "out of range for int",
+    "boolean byte is",  # anything but 1 is false
+    "union branch is -",  # Python's negative index
+    "enum index is -",
+    "block says it ends",  # it does not look at the size of a block
+    "block of -",  # a negative size
+    "bytes, but",  # a size beyond the record
+    "length is -",
+)
+
+
+def strict(schema: dict[str, Any], data: bytes) -> dict[str, Any] | None:
+    """fastavro's value of a record, or None where it refuses or leaves bytes over."""
+    source = io.BytesIO(data)
+    try:
+        row = fastavro.schemaless_reader(source, fastavro.parse_schema(schema))
+    except (EOFError, IndexError, ValueError, OverflowError, MemoryError, struct.error, StopIteration, KeyError):
+        return None
+    return row if source.tell() == len(data) else None  # type: ignore[return-value]
+
+
+def agrees(path: str, schema: dict[str, Any], raw: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[list[dict[str, Any]], Rejected]:
+    """Decodes, and checks the law: a row is refused with a reason of one line, or is what fastavro says it is."""
+    columns, rejected = decode(path, AvroDecoder(parse_schema(json.dumps(schema))), Text.of(raw, is_bytes=True), monkeypatch)
+    rows = rows_of(columns)
+    refused = dict(zip(rejected.index, rejected.reason, strict=True))
+    assert rejected.index == sorted(refused)
+    for place, data in enumerate(raw):
+        if place in refused:
+            assert refused[place]
+            assert "\n" not in refused[place]
+            assert not any(rows[place].values())
+            assert strict(schema, data) is None or any(lax in refused[place] for lax in FASTAVRO_IS_LAX), (path, data, refused[place])
+        else:
+            assert same(rows[place], strict(schema, data)), (path, data)
+    return rows, rejected
+
+
+@common
+@given(tables(rows_max=3), st.data())
+def test_mutated_bytes_are_refused_or_read_as_fastavro_reads_them(
+    monkeypatch: pytest.MonkeyPatch, table: tuple[dict[str, Any], list[dict[str, Any]]], data: st.DataObject
+) -> None:
+    schema, rows = table
+    raw = [by_fastavro(schema, row) for row in rows]
+    victim = bytearray(raw[0])
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(victim) - 1)) if victim else 0
+        match data.draw(st.sampled_from(["set", "insert", "delete"])):
+            case "set" if victim:
+                victim[place] = data.draw(st.sampled_from([0, 1, 2, 3, 0x7F, 0x80, 0xFF]) | st.integers(0, 255))
+            case "delete" if victim:
+                del victim[place]
+            case _:
+                victim.insert(place, data.draw(st.integers(0, 255)))
+    batch = [bytes(victim), *raw, bytes(victim)]
+    seen = [agrees(path, schema, batch, monkeypatch) for path in PATHS]
+    assert same(seen[0][0], seen[1][0])
+    assert (seen[0][1].index, seen[0][1].reason) == (seen[1][1].index, seen[1][1].reason)
+    assert set(seen[0][1].index) <= {0, len(batch) - 1}  # the neighbours are untouched
+    alone, rejected = agrees("together", schema, [bytes(victim)], monkeypatch)  # a row alone is the row in the batch
+    assert same(alone[0], seen[0][0][0])
+    assert rejected.reason == seen[0][1].reason[:1]
+
+
+WIDE = {
+    "type": "record",
+    "name": "Wide",
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "ts", "type": "long"},
+        {"name": "n", "type": "int"},
+        {"name": "x", "type": "double"},
+        {"name": "y", "type": "float"},
+        {"name": "flag", "type": "boolean"},
+        {"name": "note", "type": ["null", "string"]},
+        {"name": "colour", "type": {"type": "enum", "name": "Colour", "symbols": SYMBOLS}},
+        {"name": "hash", "type": {"type": "fixed", "name": "Hash", "size": 4}},
+        {"name": "xs", "type": {"type": "array", "items": "double"}},
+        {"name": "ns", "type": [{"type": "array", "items": "long"}, "null"]},
+        {"name": "raw", "type": "bytes"},
+    ],
+}
+WIDE_ROW = {
+    "id": "flight-0000017 é", "ts": 1_700_000_000_000, "n": -3, "x": 0.5, "y": 0.25, "flag": True, "note": "hello", "colour": "BLUE",
+    "hash": b"\x00\xff\x80\x01", "xs": [1.0, -2.0], "ns": [1, -300, 2**62], "raw": b"\x00\x01",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_record_cut_at_any_byte_is_refused_alone(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    whole = by_fastavro(WIDE, WIDE_ROW)
+    cut = [whole[:size] for size in range(len(whole))]
+    rows, rejected = agrees(path, WIDE, [*cut, whole, *cut[::-1], whole + b"\x00"], monkeypatch)
+    assert len(rejected) == 2 * len(cut) + 1
+    assert same(rows[len(cut)], WIDE_ROW)
+    assert rejected.reason[0] == "the record is empty"
+    assert rejected.reason[-1] == "1 byte left over after the last field"
+
+
+def one_field(kind: Any) -> dict[str, Any]:
+    return {"type": "record", "name": "One", "fields": [{"name": "f", "type": kind}]}
+
+
+BAD = [
+    ("long", b"\x80" * 40 + b"\x00", "number of more than 10 bytes"),
+    ("long", b"\xff" * 9 + b"\x02", "number of more than 64 bits"),
+    ("int", by_fastavro(one_field("long"), {"f": 2**31}), "2147483648 is out of range for int"),
+    ("int", by_fastavro(one_field("long"), {"f": 2**62}), "4611686018427387904 is out of range for int"),
+    ("boolean", b"\x02", "boolean byte is 2"),
+    ("double", b"\x00" * 7, "the record ends inside it"),
+    ("string", by_fastavro(one_field("long"), {"f": 2**40}), "length is 1099511627776, but 0 bytes are left"),
+    ("bytes", by_fastavro(one_field("long"), {"f": -5}), "length is -5"),
+    ("bytes", by_fastavro(one_field("long"), {"f": -(2**63)}), "length is -9223372036854775808"),
+    ("string", b"\x04\xc3\x28", "text is not UTF-8"),
+    ("string", b"\x06\xed\xa0\x80", "text is not UTF-8"),  # a lone surrogate
+    ("string", bytes([0x90, 0x03]) + b"a" * 199 + b"\xff", "text is not UTF-8"),
+    (["null", "long"], b"\x04", "union branch is 2"),
+    (["null", "long"], b"\x01", "union branch is -1"),
+    ({"type": "enum", "name": "E", "symbols": SYMBOLS}, b"\x06", "enum index is 3"),
+    ({"type": "enum", "name": "E", "symbols": SYMBOLS}, b"\x01", "enum index is -1"),
+    ({"type": "fixed", "name": "F", "size": 4}, b"abc", "length is 4, but 3 bytes are left"),
+    ({"type": "array", "items": "long"}, by_fastavro(one_field("long"), {"f": 2**33}), "block of 8589934592 items"),
+    (
+        {"type": "array", "items": "double"},
+        by_fastavro(one_field("long"), {"f": 2**62}) + b"\x00" * 16,
+        "block of 4611686018427387904 items",
+    ),
+    (
+        {"type": "array", "items": "boolean"},
+        by_fastavro(one_field("long"), {"f": -(2**63)}) + b"\x00",
+        "block of 9223372036854775808 items",
+    ),
+    ({"type": "array", "items": "boolean"}, b"\x02\x02\x00", "boolean byte is 2"),
+    ({"type": "array", "items": "int"}, b"\x02" + by_fastavro(one_field("long"), {"f": 2**31}) + b"\x00", "out of range for int"),
+    ({"type": "array", "items": "int"}, b"\x02\x02", "the record ends inside it"),
+    ({"type": "array", "items": "long"}, b"\x01\x07\x02\x00", "block of -4 bytes"),
+    ({"type": "array", "items": "long"}, b"\x01\x04\x02\x00\x00", "block says it ends"),
+    ({"type": "array", "items": "long"}, b"\x04\x80\x80", "the record ends inside it"),
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("kind", "data", "reason"), BAD)
+def test_malformed_records_are_refused_with_their_reason(
+    monkeypatch: pytest.MonkeyPatch, path: str, kind: Any, data: bytes, reason: str
+) -> None:
+    decoder = AvroDecoder(parse_schema(json.dumps(one_field(kind))))
+    columns, rejected = decode(path, decoder, Text.of([data] * 3, is_bytes=True), monkeypatch)
+    assert rejected.index == [0, 1, 2]
+    assert rejected.reason[0].startswith("field f: ")
+    assert reason in rejected.reason[0]
+    assert len(columns["f"]) == 3
+    behind = {"type": "record", "name": "Two", "fields": [{"name": "f", "type": kind}, {"name": "g", "type": "string"}]}
+    good = b"" if kind == "long" else data
+    both = Text.of([good + b"\x02b", b"\xff" * 30, b""], is_bytes=True)  # an error is never carried into a neighbour or read past the end
+    assert decode(path, AvroDecoder(parse_schema(json.dumps(behind))), both, monkeypatch)[1].index[-2:] == [1, 2]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_blocks_of_every_legal_form_are_read(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Several blocks, blocks with their size, longer forms of small numbers: rare on the wire, and right all the same."""
+    schema = one_field({"type": "array", "items": "long"})
+    raw = [
+        b"\x00",
+        b"\x04\x02\x04\x00",
+        b"\x02\x02\x02\x04\x00",
+        b"\x03\x04\x02\x04\x00",
+        b"\x03\x04\x02\x04\x02\x06\x00",
+        b"\x84\x00\x82\x00\x04\x80\x00",
+    ]
+    rows, rejected = agrees(path, schema, raw, monkeypatch)
+    assert not rejected.reason
+    assert [row["f"] for row in rows] == [[], [1, 2], [1, 2], [1, 2], [1, 2, 3], [1, 2]]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_block_of_bombs_needs_no_more_memory_than_its_bytes(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    import tracemalloc
+
+    bomb = by_fastavro(one_field("long"), {"f": 2**33})
+    values = Text.of([bomb] * 64, is_bytes=True)
+    decoder = AvroDecoder(parse_schema(json.dumps(one_field({"type": "array", "items": "long"}))))
+    tracemalloc.start()
+    _, rejected = decode(path, decoder, values, monkeypatch)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(rejected) == 64
+    assert peak < 1_000_000
+
+
+def test_long_lists_are_copied_row_by_row_and_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    for kind, items in (("float", rng.random(784, dtype=np.float32)), ("double", rng.random(200)), ("boolean", rng.random(99) < 0.5)):
+        schema = one_field({"type": "array", "items": kind})
+        rows = [{"f": items[: len(items) - place].tolist()} for place in range(60)]
+        got, rejected = agrees("together", schema, [by_fastavro(schema, row) for row in rows], monkeypatch)
+        assert not rejected.reason
+        assert same(got, rows)
+
+
+def test_any_number_of_rows_decodes_and_none_is_fine() -> None:
+    decoder = AvroDecoder(parse_schema(json.dumps(WIDE)))
+    whole = by_fastavro(WIDE, WIDE_ROW)
+    for rows in (0, 1, 47, 48, 49, 300):
+        columns, rejected = decoder.decode(Text.of([whole] * rows, is_bytes=True))
+        assert not rejected.reason
+        assert same(rows_of(columns), [WIDE_ROW] * rows)
+    assert columns["n"].values.dtype == np.int32  # type: ignore[union-attr]
+    assert columns["y"].values.dtype == np.float32  # type: ignore[union-attr]
+
+
+def test_texts_are_spans_into_the_records_own_block() -> None:
+    values = Text.of([by_fastavro(WIDE, WIDE_ROW)] * 64, is_bytes=True)
+    columns, _ = AvroDecoder(parse_schema(json.dumps(WIDE))).decode(values)
+    for name in ("id", "note", "hash", "raw"):
+        assert columns[name].blob is values.blob  # type: ignore[union-attr]
+
+
+def test_rows_may_be_any_spans_of_a_larger_block() -> None:
+    whole = by_fastavro(WIDE, WIDE_ROW)
+    values = Text.of([b"\xff" * 100, whole, b"junk", whole] * 40, is_bytes=True).take(np.arange(159, 0, -2))
+    columns, rejected = AvroDecoder(parse_schema(json.dumps(WIDE))).decode(values)
+    assert not rejected.reason
+    assert same(rows_of(columns), [WIDE_ROW] * 80)
+
+
+@given(LONG)
+@settings(deadline=None)
+def test_a_number_alone_in_its_word_is_read_at_any_length(value: int) -> None:
+    data = by_fastavro(one_field("long"), {"f": value})
+    cursor = Cursor(Text.of([data, b"\x00"], is_bytes=True), 1)
+    assert cursor.number("long", None).values.tolist() == [value, 0]
+    assert not len(cursor.finish())
+
+
+WRONG: list[tuple[str, Column, str]] = [
+    ("long", Numbers(np.zeros(2)), "field f: got float64, expected long"),
+    ("int", Numbers(np.array([0, 2**31])), "values from 0 to 2147483648, expected int"),
+    ("long", Numbers(np.array([0, 2**63], dtype=np.uint64)), "expected long"),
+    ("boolean", Numbers(np.zeros(2, dtype=np.int64)), "got int64, expected boolean"),
+    ("float", Numbers(np.array([0, 1e300])), "beyond the range of float"),
+    ("double", Text.of(["1", "2"]), "got text, expected double"),
+    ("string", Text.of([b"1", b"2"], is_bytes=True), "got bytes, expected string"),
+    ("string", Text.of(["1", None]), "row 1 is absent, expected string"),
+    ("string", Numbers(np.zeros(2)), "got float64, expected string"),
+]
+
+
+@pytest.mark.parametrize(("kind", "column", "message"), WRONG)
+def test_a_wrong_column_is_named_with_what_was_expected(kind: str, column: Column, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AvroEncoder(parse_schema(json.dumps(one_field(kind)))).encode({"f": column})
+
+
+def test_wrong_symbols_sizes_lengths_and_missing_columns_are_named() -> None:
+    enum = AvroEncoder(parse_schema(json.dumps(one_field({"type": "enum", "name": "E", "symbols": SYMBOLS}))))
+    with pytest.raises(ValueError, match=r"field f: row 1 is b'PINK', expected one of RED, GREEN, BLUE"):
+        enum.encode({"f": Text.of(["RED", "PINK"])})
+    fixed = AvroEncoder(parse_schema(json.dumps(one_field({"type": "fixed", "name": "F", "size": 2}))))
+    with pytest.raises(ValueError, match="field f: row 0 has 1 bytes, expected fixed of 2"):
+        fixed.encode({"f": Text.of([b"a", b"bc"], is_bytes=True)})
+    array = AvroEncoder(parse_schema(json.dumps(one_field({"type": "array", "items": "long"}))))
+    with pytest.raises(ValueError, match="field f: got float64, expected long"):
+        array.encode({"f": Lists.of_matrix(np.zeros((2, 2)))})
+    two = AvroEncoder(parse_schema(json.dumps(WIDE)))
+    with pytest.raises(ValueError, match="no column for ts, n"):
+        two.encode({"id": Text.of(["a"])})
+    columns, _ = AvroDecoder(two.schema).decode(Text.of([by_fastavro(WIDE, WIDE_ROW)] * 2, is_bytes=True))
+    with pytest.raises(ValueError, match="field ts: 1 rows, expected 2"):
+        two.encode({**columns, "ts": columns["ts"].take(np.array([0]))})
+
+
+def test_integers_widen_to_the_schemas_numbers_when_written() -> None:
+    encoder = AvroEncoder(parse_schema(json.dumps(one_field("double"))))
+    assert encoder.encode({"f": Numbers(np.array([3]))}).raw() == [struct.pack("<d", 3.0)]
+    assert encoder.encode({"f": Numbers(np.zeros(0))}).raw() == []

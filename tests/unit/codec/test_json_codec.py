@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_infer.codec.json_codec import JsonDecoder, JsonEncoder
+from stream_infer.codec.schema import parse_schema
+from stream_infer.records import Lists, Numbers, Text
+
+SCHEMA = parse_schema(
+    json.dumps(
+        {
+            "type": "record",
+            "name": "Row",
+            "fields": [
+                {"name": "id", "type": "string"},
+                {"name": "n", "type": "int"},
+                {"name": "big", "type": "long", "default": 7},
+                {"name": "x", "type": ["null", "double"]},
+                {"name": "y", "type": "float", "default": 0.5},
+                {"name": "flag", "type": "boolean", "default": False},
+                {"name": "c", "type": {"type": "enum", "name": "C", "symbols": ["A", "B"]}, "default": "A"},
+                {"name": "raw", "type": ["null", "bytes"], "default": None},
+                {"name": "v", "type": {"type": "array", "items": "long"}, "default": [1]},
+                {"name": "in", "type": {"type": "record", "name": "In", "fields": [{"name": "z", "type": ["null", "long"]}]}},
+            ],
+        }
+    )
+)
+ROW = {
+    "id": "a", "n": 1, "big": 2, "x": 1.5, "y": 0.25, "flag": True, "c": "B", "raw": "/w==", "v": [1, 2], "in": {"z": 3},
+}  # fmt: skip
+SEEN = {"id": "a", "n": 1, "big": 2, "x": 1.5, "y": 0.25, "flag": True, "c": "B", "raw": b"\xff", "v": [1, 2], "in.z": 3}
+BLANK = {"id": "", "n": 0, "big": 0, "x": None, "y": 0.0, "flag": False, "c": "", "raw": None, "v": [], "in.z": None}
+
+
+def decode(*texts: bytes | str) -> tuple[list[dict[str, Any]], dict[int, str]]:
+    columns, rejected = JsonDecoder(SCHEMA).decode(Text.of(texts, is_bytes=True))
+    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*(column.to_list() for column in columns.values()), strict=True)]
+    return rows, dict(zip(rejected.index, rejected.reason, strict=True))
+
+
+def test_an_object_becomes_a_row_and_unknown_fields_are_ignored() -> None:
+    rows, rejected = decode(json.dumps(ROW), json.dumps({**ROW, "more": {"a": [1]}}))
+    assert rows == [SEEN, SEEN]
+    assert rejected == {}
+
+
+def test_what_is_missing_takes_its_default_or_is_absent() -> None:
+    rows, rejected = decode('{"id": "a", "n": 1}', '{"id": "a", "n": 1, "in": null}')
+    assert rows == [{**BLANK, "id": "a", "n": 1, "big": 7, "y": 0.5, "c": "A", "v": [1]}] * 2
+    assert rejected == {}
+
+
+def test_whole_floats_are_integers_and_integers_are_floats() -> None:
+    rows, _ = decode(json.dumps({**ROW, "n": 3.0, "big": -0.0, "x": 3, "y": 2, "v": [1.0]}))
+    assert rows == [{**SEEN, "n": 3, "big": 0, "x": 3.0, "y": 2.0, "v": [1]}]
+
+
+BAD: list[tuple[Any, str]] = [
+    ({"id": 3}, "field id: got 3, expected string"),
+    ({"id": None}, "field id: got null, expected string"),
+    ({"n": "1"}, "field n: got text, expected int"),
+    ({"n": True}, "field n: got a boolean, expected int"),
+    ({"n": 1.5}, "field n: got 1.5, expected int"),
+    ({"n": 2**31}, "field n: 2147483648 is out of range for int"),
+    ({"big": 2**63}, "field big: 9223372036854775808 is out of range for long"),
+    ({"big": 10**30}, "field big: got 1e+30, expected long"),
+    ({"big": None}, "field big: got null, expected long"),
+    ({"x": "NaN"}, "field x: got text, expected double"),
+    ({"y": 1e300}, "field y: 1e+300 is out of range for float"),
+    ({"flag": 1}, "field flag: got 1, expected boolean"),
+    ({"c": "Z\r\n"}, "field c: 'Z\\r\\n' is none of A, B"),
+    ({"c": 1}, "field c: got 1, expected one of A, B"),
+    ({"raw": "%%"}, "field raw: text is not base64"),
+    ({"raw": 1}, "field raw: got 1, expected bytes in base64"),
+    ({"v": 1}, "field v: got 1, expected array of long"),
+    ({"v": [1, "a"]}, "field v: got text, expected long"),
+    ({"in": {"z": []}}, "field in.z: got a list, expected long"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), BAD)
+def test_a_row_that_does_not_fit_is_rejected_alone_with_its_field(change: dict[str, Any], reason: str) -> None:
+    rows, rejected = decode(json.dumps(ROW), json.dumps({**ROW, **change}), json.dumps(ROW))
+    assert rejected == {1: reason}
+    assert rows == [SEEN, BLANK, SEEN]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "not JSON from character 0 on"),
+        (b'{"id": NaN}', "not JSON"),
+        (b'{"id": 1e999}', "not JSON"),
+        (b'{"id": Infinity}', "not JSON"),
+        (b'{"id": "\xff"}', "not JSON"),
+        (b'{"id": "\\ud800"}', "not JSON"),
+        (b"[" * 5000, "not JSON"),
+        (b'{"id": "a"', "not JSON"),
+        (b"[1]", "the value is a list, expected an object"),
+        (b"null", "the value is null, expected an object"),
+        (b"{}", "field id: missing, expected string"),
+    ],
+)
+def test_what_is_no_object_is_rejected(text: bytes, reason: str) -> None:
+    rows, rejected = decode(json.dumps(ROW), text)
+    assert rejected[1].startswith(reason)
+    assert rows == [SEEN, BLANK]
+
+
+def test_no_rows_are_fine() -> None:
+    assert decode() == ([], {})
+
+
+cells = st.fixed_dictionaries(
+    {
+        "id": st.text(),
+        "n": st.integers(-(2**31), 2**31 - 1),
+        "big": st.integers(-(2**63), 2**63 - 1),
+        "x": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        "y": st.floats(width=32, allow_nan=False, allow_infinity=False),
+        "flag": st.booleans(),
+        "c": st.sampled_from(["A", "B"]),
+        "raw": st.none() | st.binary(),
+        "v": st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4),
+        "in": st.fixed_dictionaries({"z": st.none() | st.integers(-(2**63), 2**63 - 1)}),
+    }
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(cells, min_size=1, max_size=5))
+def test_rows_go_out_as_they_came_in(rows: list[dict[str, Any]]) -> None:
+    texts = [{**row, "raw": None if row["raw"] is None else base64.b64encode(row["raw"]).decode()} for row in rows]
+    columns, rejected = JsonDecoder(SCHEMA).decode(Text.of([json.dumps(text) for text in texts], is_bytes=True))
+    assert not rejected.reason
+    out = JsonEncoder(SCHEMA).encode(columns, b"\x00prefix").raw()
+    assert [json.loads(raw[7:]) for raw in out if raw] == texts
+    assert list(json.loads(out[0][7:])) == [name.split(".")[0] for name in columns]  # type: ignore[index]
+
+
+def test_what_json_cannot_hold_is_null_where_it_may_be_and_named_where_not() -> None:
+    kinds = {"must": "double", "may": ["null", "double"], "many": {"type": "array", "items": "double"}}
+    fields = [{"name": name, "type": kind} for name, kind in kinds.items()]
+    encoder = JsonEncoder(parse_schema(json.dumps({"type": "record", "name": "R", "fields": fields})))
+    nan, inf = float("nan"), float("inf")
+    columns: dict[str, Any] = {
+        "must": Numbers(np.array([1.0, nan, 3.0])),
+        "may": Numbers(np.array([nan, inf, 3.0])),
+        "many": Lists.of_matrix(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, inf]])),
+    }
+    refused = encoder.refused(columns)
+    assert refused.index == [1, 2]
+    assert refused.reason == ["field must: JSON has no NaN and no infinity", "field many: JSON has no NaN and no infinity"]
+    with pytest.raises(ValueError, match="row 1, field must"):
+        encoder.encode(columns)
+    good = {name: column.take(np.array([0])) for name, column in columns.items()}
+    assert encoder.encode(good).raw() == [b'{"must":1.0,"may":null,"many":[1.0,2.0]}']
+    assert not encoder.refused(good).index
