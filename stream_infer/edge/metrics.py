@@ -1,0 +1,103 @@
+"""edge.metrics: the names of all metrics, one line each. *metrics* → telemetry.
+
+Names follow Prometheus' rules: base units, `_total` for what only grows. Every metric also carries the label `pipeline`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_infer.records import Floats, Ints
+
+PREFIX = "stream_infer_"
+COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
+
+# 1, 2.5, 5 from half a millisecond to ten seconds; a minute and more is a backlog, which lag_seconds shows better.
+LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ROWS = tuple(float(2**power) for power in range(15))
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSettings:
+    """kind: counter, gauge, histogram or info (a gauge that is always one). says: the help text. buckets: upper bounds, ascending."""
+
+    kind: str
+    says: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+def _histogram(says: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> MetricSettings:
+    return MetricSettings(HISTOGRAM, says, labels, buckets)
+
+
+PARTITION = ("topic", "partition")
+ARM = ("stage", "arm")
+
+METRICS: dict[str, MetricSettings] = {
+    # Is it late?
+    "e2e_latency_seconds": _histogram(
+        "From a record's time in the log to its answer (to=answered) or its commit (to=committed).", ("to",), LATENCY_S
+    ),
+    "lag_records": MetricSettings(GAUGE, "Records between our position and the high watermark.", PARTITION),
+    "lag_seconds": MetricSettings(GAUGE, "Age of the oldest record not yet worked on.", PARTITION),
+    "lso_gap_records": MetricSettings(GAUGE, "High watermark minus last stable offset: what open transactions hold back.", PARTITION),
+    "lso_gap_seconds": MetricSettings(GAUGE, "How long the last stable offset has stood still below the high watermark.", PARTITION),
+    "commit_duration_seconds": _histogram("How long a transaction's commit took.", (), LATENCY_S),
+    "last_commit_time_seconds": MetricSettings(GAUGE, "When the last transaction committed, seconds since 1970."),
+    "forward_seconds": _histogram("How long a model's forward pass took.", ("model",), LATENCY_S),
+    # Is it wrong?
+    "records_rejected_total": MetricSettings(COUNTER, "Rows sent to the rejects topic.", ("topic", "error_class")),
+    "labelled_total": MetricSettings(COUNTER, "Answers whose outcome has come.", ARM),
+    "absolute_error_total": MetricSettings(COUNTER, "Sum of the absolute errors of these answers.", ARM),
+    "shadow_absolute_error_total": MetricSettings(COUNTER, "Sum of the absolute errors a shadow would have made.", ("stage", "model")),
+    "arm_pulls_total": MetricSettings(COUNTER, "Rows an arm answered.", ARM),
+    "arm_rewards_total": MetricSettings(COUNTER, "Sum of the rewards an arm earned.", ARM),
+    "arm_propensity": MetricSettings(GAUGE, "Probability with which an arm answers, as last in force.", ARM),
+    "policy_version": MetricSettings(GAUGE, "Version of the policy that decides.", ("stage",)),
+    "feedback_total": MetricSettings(COUNTER, "Feedback rows: accepted, late, duplicate or unknown.", ("outcome",)),
+    "model_info": MetricSettings(INFO, "Version of a model that answers.", ("model", "model_version")),
+    "model_swaps_total": MetricSettings(COUNTER, "Times a model's version was replaced while running.", ("model",)),
+    # Is it full?
+    "records_in_total": MetricSettings(COUNTER, "Records read.", ("topic",)),
+    "records_out_total": MetricSettings(COUNTER, "Records written and committed.", ("topic",)),
+    "rows_in_flight": MetricSettings(GAUGE, "Rows read and not yet committed."),
+    "partitions_assigned": MetricSettings(GAUGE, "Partitions this worker holds."),
+    "partitions_paused": MetricSettings(GAUGE, "Partitions whose reading is paused because too much is in flight."),
+    "batch_rows": _histogram("Rows of a forward pass.", ("model",), ROWS),
+    "batches_total": MetricSettings(COUNTER, "Forward passes, by what made the batch leave.", ("model", "why")),
+    "state_bytes": MetricSettings(GAUGE, "Memory of a stage's state.", ("stage",)),
+    "state_keys": MetricSettings(GAUGE, "Keys in a stage's state.", ("stage",)),
+    # Is it safe?
+    "transactions_total": MetricSettings(COUNTER, "Transactions: committed, aborted or failed.", ("outcome",)),
+    "records_stale_dropped_total": MetricSettings(COUNTER, "Results dropped because their partition had gone to another worker."),
+    "producer_rebuilds_total": MetricSettings(COUNTER, "Times the producer was built anew after an indefinite result."),
+    "fenced_total": MetricSettings(COUNTER, "Times another process took over our transactional id."),
+    "rebalances_total": MetricSettings(COUNTER, "Rebalances: assigned, revoked or lost.", ("type",)),
+    "restore_records_total": MetricSettings(COUNTER, "Changelog records read back into state."),
+    "restore_seconds_total": MetricSettings(COUNTER, "Time spent reading state back."),
+    "snapshot_age_seconds": MetricSettings(GAUGE, "Time since a section's state was last saved to disk.", ("section",)),
+    "series_dropped_total": MetricSettings(COUNTER, "Updates not counted because a metric had too many label sets."),
+    "start_time_seconds": MetricSettings(GAUGE, "When this worker started, seconds since 1970."),
+    "build_info": MetricSettings(INFO, "Version of this program.", ("version",)),
+}
+
+
+def quantile(bounds: Floats, counts: Ints, share: float) -> float | None:
+    """The value that `share` of the observations stay below, linear inside its bucket; None without observations.
+
+    bounds: float64[k] ascending; counts: int64[k + 1], the last beyond all bounds, where the largest bound is the answer.
+    """
+    total = int(counts.sum())
+    if total == 0:
+        return None
+    below = np.cumsum(counts)
+    place = int(np.searchsorted(below, share * total, side="left"))
+    if place >= len(bounds):
+        return float(bounds[-1])
+    low = 0.0 if place == 0 else float(bounds[place - 1])
+    before = 0 if place == 0 else int(below[place - 1])
+    inside = (share * total - before) / max(int(counts[place]), 1)
+    return low + (float(bounds[place]) - low) * min(max(inside, 0.0), 1.0)
