@@ -10,7 +10,7 @@ from stream_infer.codec.resolution import Resolution
 from stream_infer.codec.schema import RecordSchema
 from stream_infer.records import Bools, Column, Ints, Lists, Numbers, Rejected, Text
 
-ROWS_TOGETHER_MIN = 48  # fewer rows are cheaper one by one (benchmarks/codec.py prints the crossover)
+ROWS_TOGETHER_MIN = 32  # fewer rows are cheaper one by one (benchmarks/codec.py prints the crossover)
 
 
 class AvroDecoder:
