@@ -158,7 +158,10 @@ def _docs(wanted: argparse.Namespace) -> int:
     from stream_infer.topology.jsonschema import json_schema_text
     from stream_infer.topology.reference import reference_text
 
-    for path, text in ((wanted.folder / "docs/topology-reference.md", reference_text()), (wanted.folder / "schemas/topology.schema.json", json_schema_text())):
+    for path, text in (
+        (wanted.folder / "docs/topology-reference.md", reference_text()),
+        (wanted.folder / "schemas/topology.schema.json", json_schema_text()),
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         print(path)
@@ -195,7 +198,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("topology", type=Path)
     run.add_argument("--slot", default="0", help="names this process among those of the topology; keep it over restarts (default: 0)")
     run.add_argument("--stages", help="only these stages, and those that share their section (comma-separated)")
-    run.add_argument("--deterministic", action="store_true", help="work through the logs as they are, repeatable to the byte, and stop at their end")
+    run.add_argument(
+        "--deterministic", action="store_true", help="work through the logs as they are, repeatable to the byte, and stop at their end"
+    )
     run.add_argument("--state", type=Path, help="folder for snapshots, so that a restart is quick")
     run.add_argument("--port", type=int, help="of the status page on loopback; 0 takes a free one")
     run.add_argument("--session-timeout-s", type=float, default=10.0, help="how soon the group gives up a silent process (default: 10)")
@@ -207,7 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     for with_bootstrap in (run, trainset):
         with_bootstrap.add_argument("--bootstrap", metavar="HOST:PORT", help="the broker; without it the development broker of this folder")
     for with_code in (run, test):
-        with_code.add_argument("--admit", action="append", default=[], metavar="MODULE", help="a Python module whose model classes the topology may name")
+        with_code.add_argument(
+            "--admit", action="append", default=[], metavar="MODULE", help="a Python module whose model classes the topology may name"
+        )
     broker = command("broker", _broker, "a real Kafka for development, in this folder")
     broker.add_argument("action", choices=("start", "stop", "status"))
     broker.add_argument("--folder", type=Path, default=BROKER_FOLDER, help="where it keeps its data (default: .broker)")
@@ -215,7 +222,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--topology", type=Path, default=None)
     demo.add_argument("--out", type=Path, default=Path("demo-report"), help="folder of the report (default: demo-report)")
     demo.add_argument("--bootstrap", default=None, metavar="HOST:PORT", help="an existing broker instead of an own one")
-    demo.add_argument("--from", dest="begin", type=_time, default=None, metavar="TIME", help="first event time to send (default: the whole year)")
+    demo.add_argument(
+        "--from", dest="begin", type=_time, default=None, metavar="TIME", help="first event time to send (default: the whole year)"
+    )
     demo.add_argument("--to", dest="end", type=_time, default=None, metavar="TIME", help="event time before which to stop")
     sim = command("sim", _sim, "run topologies on the simulated broker with crashes, rebalances and late records")
     sim.add_argument("--seed", type=int, default=0)

@@ -81,10 +81,10 @@ class Observer:
             pulls = np.bincount(part.arm, minlength=len(part.arms))
             self._telemetry.decided(decide.name, part.arms, pulls, part.shares, part.policy_version)
         for rows_joined in joined:
-            known = ~np.isnan(rows_joined.label)
-            error = np.abs(rows_joined.answer[known] - rows_joined.label[known])
-            self._telemetry.judged(decide.name, decide.arms, rows_joined.arm[known], error, rows_joined.reward[known])
-            self._telemetry.feedback(accepted=int(known.sum()), late=len(rows_joined.late))
+            known = ~np.isnan(rows_joined.labels)
+            error = np.abs(rows_joined.answer[known] - rows_joined.labels[known])
+            self._telemetry.judged(decide.name, decide.arms, rows_joined.arm[known], error, rows_joined.rewards[known])
+            self._telemetry.feedback(accepted=int(known.sum()), late=len(rows_joined.returned))
 
     def _conditions(self) -> None:
         if self._worker.flow.tasks:

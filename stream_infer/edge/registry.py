@@ -24,7 +24,9 @@ def model_classes(admitted: Sequence[str]) -> dict[str, Factory]:
         try:
             module = importlib.import_module(name)
         except ImportError as error:
-            raise EnvironmentMissing(f"--admit {name}: {error}", expected="an importable module", fix="install it, or correct the name") from error
+            raise EnvironmentMissing(
+                f"--admit {name}: {error}", expected="an importable module", fix="install it, or correct the name"
+            ) from error
         table = getattr(module, TABLE, None)
         if not isinstance(table, dict):
             raise EnvironmentMissing(f"--admit {name}: it has no {TABLE}", expected=f"{TABLE} = {{'name': factory}} in the module")

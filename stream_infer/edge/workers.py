@@ -34,7 +34,7 @@ def read_artifact(settings: ModelSettings, base: str) -> bytes | None:
     path = Path(base) / settings.artifact
     if not path.is_file():
         raise ModelError(
-            f"model {settings.name}: there is no file {path}\n    expected: a safetensors file as `artifact`\n    fix:      train it, or correct the path"
+            f"model {settings.name}: there is no file {path}\n    expected: a safetensors file as `artifact`\n" "    fix:      train it, or correct the path"
         )
     if path.stat().st_size > ARTIFACT_BYTES_MAX:
         raise ModelError(f"model {settings.name}: {path} has {path.stat().st_size} bytes, at most {ARTIFACT_BYTES_MAX} are read")
@@ -89,7 +89,7 @@ def _forward(model: Model, command: Forward) -> ForwardDone | ForwardFailed:
     began = time.perf_counter()
     try:
         outputs = model.forward(command.matrix)
-    except Exception as error:  # noqa: BLE001: a model is the user's code; whatever it raises spoils its rows, not the worker
+    except Exception as error:  # noqa: BLE001 — a model is the user's code; whatever it raises spoils its rows, not the worker
         first = (str(error).splitlines() or [""])[0]
         return ForwardFailed(command.job, f"{type(error).__name__}: {first[:200]}")
     return ForwardDone(command.job, outputs, time.perf_counter() - began)

@@ -17,14 +17,14 @@ from stream_infer.feedback import Decisions, FeedbackJoin, FeedbackRows
 from stream_infer.flow.commands import Command, Install, Produce
 from stream_infer.flow.deciding import Choice, Decider
 from stream_infer.flow.emitting import AnswerEmitter, CutEmitter, JoinedEmitter, RejectEmitter
-from stream_infer.flow.enrich import Kept, apply_features, apply_lookup, as_text, flowing_rows, kept_rows, numbers, rejected_rows
+from stream_infer.flow.enrich import Flowing, Kept, apply_features, apply_lookup, as_text, flowing_rows, kept_rows, numbers, rejected_rows
 from stream_infer.flow.merge import BEGIN, END, VERSIONS, Chunk
 from stream_infer.flow.reparting import Repartitioner
 from stream_infer.flow.rows import Bad, Rows
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, VersionTable
 from stream_infer.models.settings import ModelSettings
-from stream_infer.records import Floats, Ints, Matrix, Numbers, Text
+from stream_infer.records import Bools, Floats, Matrix, Text
 from stream_infer.state import Store
 from stream_infer.topology.plan import DecideStep, FeatureStep, FeedbackStep, LearnStep, LookupStep, Plan, RepartitionStep, SectionPlan
 
@@ -41,18 +41,19 @@ class Answering:
     def __init__(
         self, plan: Plan, section: SectionPlan, partition: int, static: dict[str, Static], next_job: Callable[[], int], stats: Stats
     ) -> None:
-        self._plan, self._section, self._partition, self._stats = plan, section, partition, stats
+        self._plan, self._section, self._partition, self.stats = plan, section, partition, stats
         self._versions = VersionTable(static)
         self.stores: dict[str, Store] = {VERSIONS: self._versions}
         self._features: dict[str, FeatureState] = {}
         self._tables: dict[str, TableState] = {}
-        self._joins: list[_Joining] = []
-        self._deciding: _Deciding | None = None
+        self.joins: list[_Joining] = []
+        self.deciding: _Deciding | None = None
         self._repartitioner: Repartitioner | None = None
-        self._context = context_inputs(plan)
-        self._rejects = RejectEmitter(plan.emit.rejects_topic)
+        self.context = context_inputs(plan)
+        self.rejects = RejectEmitter(plan.emit.rejects_topic)
         self._cuts = CutEmitter(plan.cuts_topic, section.name, partition)
         self._chunk: Chunk | None = None
+        self._streams: list[str] = []  # of each channel of the task, in the order of the merge
         for step in section.steps:
             self._add(step, next_job)
 
@@ -68,16 +69,25 @@ class Answering:
             decider = Decider(step, plan.streams[section.flowing], plan.models, self._versions, next_job)
             emits_to = plan.streams[step.emits_to] if step.emits_to is not None else None
             emitter = AnswerEmitter(step, emits_to, plan.decisions_topic, self._partition, section.partitions)
-            self._deciding = _Deciding(decider, emitter)
+            self.deciding = _Deciding(decider, emitter)
         elif isinstance(step, FeedbackStep):
-            joining = _Joining(plan, section, self._partition, step, self._context.width)
-            self._joins.append(joining)
+            joining = _Joining(plan, self._partition, step, self.context.width)
+            self.joins.append(joining)
             self.stores[step.name] = joining.join
 
     def start(self, chunk: Chunk) -> list[Command]:
         """Versions take effect, rows are enriched, models are asked."""
+        flowing, commands = self.enrich(chunk)
+        if self.deciding is not None:
+            self.deciding.decider.choice = None
+            if flowing is not None:
+                commands += self.deciding.decider.begin(flowing)
+        return commands
+
+    def enrich(self, chunk: Chunk) -> tuple[Flowing | None, list[Command]]:
+        """The flowing rows of the chunk with all columns that steps before the decision add."""
         self._chunk = chunk
-        self._stats.rows_in += chunk.rows
+        self.stats.rows_in += chunk.rows
         commands: list[Command] = []
         for taken in chunk.taken:
             if taken.channel.stream == VERSIONS:
@@ -90,11 +100,13 @@ class Answering:
                 apply_lookup(step, self._tables[step.name], chunk, flowing)
             elif isinstance(step, RepartitionStep) and flowing is not None and self._repartitioner is not None:
                 commands += self._repartitioner.emit(flowing)
-            elif isinstance(step, DecideStep) and self._deciding is not None:
-                self._deciding.decider.choice = None
-                if flowing is not None:
-                    commands += self._deciding.decider.begin(flowing)
-        return commands
+        return flowing, commands
+
+    def take_chunk(self) -> Chunk:
+        """The chunk that was begun last; it is over now."""
+        chunk, self._chunk = self._chunk, None
+        assert chunk is not None, "finish without start"
+        return chunk
 
     def _take_effect(self, rows: Rows) -> list[Command]:
         column = rows.columns["version"]
@@ -103,84 +115,87 @@ class Answering:
         for blob in column.raw():
             assert blob is not None
             version = self._versions.apply(blob)
-            self._stats.version(version.name, version.version)
+            self.stats.version(version.name, version.version)
             if version.name in self._plan.models:
                 commands.append(Install(version.name, version.version, version.payload))
         return commands
 
     def waiting(self) -> bool:
         """Whether models still owe answers."""
-        choice = self._deciding.decider.choice if self._deciding is not None else None
+        choice = self.deciding.decider.choice if self.deciding is not None else None
         return choice is not None and bool(choice.open)
 
     def done(self, job: int, outputs: Floats) -> list[Command]:
         """A forward pass ended."""
-        assert self._deciding is not None
-        return self._deciding.decider.done(job, outputs)
+        assert self.deciding is not None
+        return self.deciding.decider.done(job, outputs)
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """A forward pass raised."""
-        assert self._deciding is not None
-        return self._deciding.decider.failed(job, reason)
+        assert self.deciding is not None
+        return self.deciding.decider.failed(job, reason)
 
     def finish(self) -> list[Command]:
         """Answers, decision log, feedback and rejects of the chunk."""
-        chunk = self._chunk
-        assert chunk is not None
-        self._chunk = None
+        chunk = self.take_chunk()
         commands: list[Command] = []
         rejects = [row for rows in rejected_rows(chunk) for row in self._own(rows)]
-        commands += self._rejects.emit(rejects, "read")
-        self._stats.rejected("read", len(rejects))
-        choice = self._deciding.decider.choice if self._deciding is not None else None
+        commands += self.rejects.emit(rejects, "read")
+        self.stats.rejected("read", len(rejects))
+        choice = self.deciding.decider.choice if self.deciding is not None else None
         decisions = None
-        if choice is not None and self._deciding is not None:
+        if choice is not None and self.deciding is not None:
             ok = np.ones(len(choice), dtype=np.bool_)
             ok[list(choice.faults)] = False
-            context = self._context.matrix(choice)
+            context = self.context.matrix(choice)
             commands += self._answer(chunk, choice, ok, context)
             decisions = self._decisions(choice, ok, context)
-            self._deciding.decider.choice = None
-        for joining in self._joins:
-            commands += joining.take(chunk, decisions, self._rejects, self._stats)
+            self.deciding.decider.choice = None
+        for joining in self.joins:
+            commands += joining.take(chunk, decisions, self.rejects, self.stats)
         return commands
 
     def _own(self, rows: Rows) -> list[Bad]:
         """Rejected rows that this task reports: of a global stream, each is reported by one task only."""
         found = [rows.bad[offset] for offset in rows.offsets.tolist()]
-        return [b for b in found if not self._section.input(b.stream).is_global or b.partition % self._section.partitions == self._partition]
+        return [
+            b for b in found if not self._section.input(b.stream).is_global or b.partition % self._section.partitions == self._partition
+        ]
 
-    def _answer(self, chunk: Chunk, choice: Choice, ok: np.ndarray[tuple[int], np.dtype[np.bool_]], context: Matrix) -> list[Command]:
-        assert self._deciding is not None
-        decider, emitter = self._deciding.decider, self._deciding.emitter
-        users = [i for i, c in enumerate(self._channel_order) if c != VERSIONS]
+    def _answer(self, chunk: Chunk, choice: Choice, ok: Bools, context: Matrix) -> list[Command]:
+        assert self.deciding is not None
+        decider, emitter = self.deciding.decider, self.deciding.emitter
+        users = [i for i, c in enumerate(self._streams) if c != VERSIONS]
         commands: list[Command] = [*emitter.emit(choice, ok, chunk.began[users], chunk.number, decider.key_column(), context)]
         if choice.faults:
-            flowing = choice.flowing
+            flowing, stream = choice.flowing, self._section.flowing
             bad = [
-                Bad(self._section.flowing, flowing.topic, int(flowing.partition[row]), int(flowing.offsets[row]), reason, choice.ids.take(np.array([row])).raw()[0], None)
+                Bad(
+                    stream,
+                    flowing.topic,
+                    int(flowing.partition[row]),
+                    int(flowing.offsets[row]),
+                    reason,
+                    choice.ids.take(slice(row, row + 1)).raw()[0],
+                    None,
+                )
                 for row, reason in sorted(choice.faults.items())
             ]
-            commands += self._rejects.emit(bad, decider.step.name)
-            self._stats.rejected(decider.step.name, len(bad))
+            commands += self.rejects.emit(bad, decider.step.name)
+            self.stats.rejected(decider.step.name, len(bad))
         versions = [choice.policy_version, *(choice.versions[name][0] for name in decider.vectorisers)]
         commands += self._cuts.emit(chunk.number, chunk.rows, chunk.reached, chunk.began[users], versions)
-        self._stats.answered(decider.step, choice, ok)
+        self.stats.answered(decider.step, choice, ok)
         return commands
-
-    @property
-    def _channel_order(self) -> list[str]:
-        """The stream of each channel of the task, in the order of the merge."""
-        return self._streams
 
     def channels(self, streams: list[str]) -> None:
         """Tell the order of the channels: offsets in predictions follow it."""
         self._streams = streams
 
-    def _decisions(self, choice: Choice, ok: np.ndarray[tuple[int], np.dtype[np.bool_]], context: Matrix) -> Decisions:
-        assert self._deciding is not None
+    def _decisions(self, choice: Choice, ok: Bools, context: Matrix) -> Decisions:
+        assert self.deciding is not None
         rows, flowing = np.flatnonzero(ok), choice.flowing
-        answer = self._deciding.emitter.answers(choice).floats()
+        answer = self.deciding.emitter.answers(choice).floats()
         policy_version = np.full(len(rows), choice.policy_version, dtype=np.int64)
         return Decisions(
             ids=choice.ids.take(rows),
@@ -196,8 +211,8 @@ class Answering:
     def advance(self, reached: int) -> list[Command]:
         """Close what can be closed; promise the learn section how far this task has come."""
         commands: list[Command] = []
-        for joining in self._joins:
-            commands += joining.advance(reached, self._rejects, self._stats)
+        for joining in self.joins:
+            commands += joining.advance(reached, self.rejects, self.stats)
         if self._repartitioner is not None:
             commands += self._repartitioner.advance(reached)
         return commands
@@ -205,15 +220,15 @@ class Answering:
     def extra(self) -> object:
         """What the stores do not hold: the marks given."""
         repartitioned = self._repartitioner.marked if self._repartitioner is not None else BEGIN
-        return {"marked": [joining.marked for joining in self._joins], "repartitioned": repartitioned}
+        return {"marked": [joining.marked for joining in self.joins], "repartitioned": repartitioned}
 
     def restore(self, extra: object) -> list[Command]:
         """Install the versions in use again; marks as they were given."""
         self._chunk = None
-        if self._deciding is not None:
-            self._deciding.decider.choice = None
-        marked = extra["marked"] if isinstance(extra, dict) else [BEGIN] * len(self._joins)
-        for joining, mark in zip(self._joins, marked, strict=True):
+        if self.deciding is not None:
+            self.deciding.decider.choice = None
+        marked = extra["marked"] if isinstance(extra, dict) else [BEGIN] * len(self.joins)
+        for joining, mark in zip(self.joins, marked, strict=True):
             joining.marked = mark
         if self._repartitioner is not None and isinstance(extra, dict):
             self._repartitioner.marked = extra["repartitioned"]
@@ -229,6 +244,7 @@ class Context:
 
     @property
     def width(self) -> int:
+        """Columns of matrix()."""
         return sum(len(model.columns()) for model in self.models)
 
     def matrix(self, choice: Choice) -> Matrix:
@@ -250,16 +266,16 @@ def context_inputs(plan: Plan) -> Context:
 class _Joining:
     """One feedback step of a task."""
 
-    def __init__(self, plan: Plan, section: SectionPlan, partition: int, step: FeedbackStep, width: int) -> None:
+    def __init__(self, plan: Plan, partition: int, step: FeedbackStep, width: int) -> None:
         self._step, self._partition = step, partition
         self._topic = plan.streams[step.feedback].topic
         self.join = FeedbackJoin(step.settings, width)
         self._emitter = JoinedEmitter(plan.streams[step.joined_to].topic, partition)
         learn = [s for other in plan.sections for s in other.steps if isinstance(s, LearnStep)]
         self._every_ms = learn[0].every_ms if learn else None
-        self._is_global = section.input(step.feedback).is_global
-        self._partitions = plan.streams[step.feedback].partitions
-        self._waiting: list[tuple[Decisions | None, FeedbackRows | None]] = []
+        none, no_numbers, no_text = np.zeros(0, dtype=np.int64), np.zeros(0), Text.of([])
+        self._no_decisions = Decisions(no_text, none, none, none, no_numbers, none, no_numbers, np.zeros((0, width), dtype=np.float32))
+        self._no_feedback = FeedbackRows(no_text, none, none, no_numbers, None, no_text)
         self.marked = BEGIN
 
     def take(self, chunk: Chunk, decisions: Decisions | None, rejects: RejectEmitter, stats: Stats) -> list[Command]:
@@ -283,14 +299,14 @@ class _Joining:
             ids=as_text(columns[settings.on]),
             event_time=kept.times[mine],
             order_key=kept.keys[mine],
-            label=numbers(columns[settings.label]),
-            feedback_id=own,
+            labels=numbers(columns[settings.label]),
+            feedback_ids=own,
             address=address,
         )
 
     def advance(self, reached: int, rejects: RejectEmitter, stats: Stats) -> list[Command]:
         """No row with a lower order key will follow: close, and promise at every epoch's edge."""
-        edge = END if reached >= END else reached
+        edge = min(END, reached)
         if self._every_ms is not None:
             edge = END if reached >= END else reached // self._every_ms * self._every_ms
             if edge <= self.marked:
@@ -301,16 +317,17 @@ class _Joining:
             commands += self._emitter.mark(edge)
         return commands
 
-    def _emit(self, decisions: Decisions | None, rows: FeedbackRows | None, reached: int, rejects: RejectEmitter, stats: Stats) -> list[Command]:
-        joined = self.join.apply(decisions, rows, reached)
+    def _emit(
+        self, decisions: Decisions | None, rows: FeedbackRows | None, reached: int, rejects: RejectEmitter, stats: Stats
+    ) -> list[Command]:
+        joined = self.join.apply(decisions or self._no_decisions, rows or self._no_feedback, reached)
         stats.joined(self._step.name, joined)
-        late = [Bad(self._step.feedback, self._topic, *_place(address), reason, None, None) for address, reason in joined.late]
+        returned = zip(joined.returned.address, joined.returned.reason, strict=True)
+        late = [Bad(self._step.feedback, self._topic, *_place(address), reason, None, None) for address, reason in returned]
         produced: list[Produce] = [*self._emitter.rows(joined), *rejects.emit(late, self._step.name)]
         return [*produced]
 
 
-def _place(address: str) -> tuple[int, int]:
-    _, partition, offset = address.rsplit("-", 2)
+def _place(address: bytes) -> tuple[int, int]:
+    _, partition, offset = address.rsplit(b"-", 2)
     return int(partition), int(offset)
-
-

@@ -65,7 +65,7 @@ class Decider:
             flowing = flowing.take(where_rows(self.step.where, flowing.columns))
         if not len(flowing):
             return []
-        ids = self._ids(flowing)
+        ids = self.ids(flowing)
         version, shares = self._policy()
         arm = draw(shares, uniform(hash64(ids), self.step.policy.seed))
         current = {name: self._versions.current(name) for name in self.vectorisers}
@@ -75,7 +75,8 @@ class Decider:
             commands += self._ask(self.choice, name)
         return commands
 
-    def _ids(self, flowing: Flowing) -> Text:
+    def ids(self, flowing: Flowing) -> Text:
+        """The ids of the rows: their own, or their address."""
         if self._stream.id is not None:
             column = flowing.columns[self._stream.id]
             if isinstance(column, Text):
@@ -89,7 +90,7 @@ class Decider:
         """The policy's version and its exact propensities, computed once per version."""
         version, payload = self._versions.payload(self.step.name)
         if self._shares is None or self._shares[0] != version:
-            stats = ArmStats.from_bytes(payload) if payload else ArmStats.empty(len(self.step.arms))
+            stats = ArmStats.from_bytes(payload) if payload else ArmStats.zeros(len(self.step.arms))
             self._shares = (version, propensities(self.step.policy, stats))
         return self._shares
 
@@ -127,7 +128,9 @@ class Decider:
         choice = self._open()
         model, rows = choice.open.pop(job)
         if outputs.ndim != 2 or len(outputs) != len(rows):
-            return self._again(choice, model, rows, f"model {model}: got an answer of shape {outputs.shape}, expected ({len(rows)}, outputs)")
+            return self._again(
+                choice, model, rows, f"model {model}: got an answer of shape {outputs.shape}, expected ({len(rows)}, outputs)"
+            )
         into = choice.outputs.get(model)
         if into is None:
             into = choice.outputs[model] = np.full((len(choice), outputs.shape[1]), np.nan)

@@ -20,7 +20,6 @@ from stream_infer.records import Bools, Column, Floats, Ints, Lists, Matrix, Num
 from stream_infer.topology.plan import DecideStep, StreamPlan
 
 
-
 def repeated(choices: Sequence[str], index: Ints) -> Text:
     """Text[n]: row i is choices[index[i]]; the texts are stored once."""
     raw = [choice.encode() for choice in choices]
@@ -155,7 +154,7 @@ class JoinedEmitter:
         count = len(joined.ids)
         if not count:
             return []
-        label, reward = ~np.isnan(joined.label), ~np.isnan(joined.reward)
+        label, reward = ~np.isnan(joined.labels), ~np.isnan(joined.rewards)
         columns: dict[str, Column] = {
             "prediction_id": joined.ids,
             "source": Numbers(np.full(count, self._source, dtype=np.int32)),
@@ -165,8 +164,8 @@ class JoinedEmitter:
             "propensity": Numbers(joined.propensity),
             "policy_version": Numbers(joined.policy_version),
             "answer": Numbers(joined.answer),
-            "label": Numbers(np.nan_to_num(joined.label), label),
-            "reward": Numbers(np.nan_to_num(joined.reward), reward),
+            "label": Numbers(np.nan_to_num(joined.labels), label),
+            "reward": Numbers(np.nan_to_num(joined.rewards), reward),
             "features": Lists.of_matrix(joined.features),
             "kind": constant("ROW", count),
         }

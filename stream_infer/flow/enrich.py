@@ -16,7 +16,6 @@ from stream_infer.flow.rows import BAD, DEAD, Rows
 from stream_infer.records import Bools, Column, Floats, Ints, Numbers, Text, concat_columns
 from stream_infer.topology.plan import FeatureStep, LookupStep
 
-
 ORIGIN = ("_topic", "_partition", "_offset")  # columns of rows that came under another key
 
 
@@ -178,5 +177,3 @@ def as_text(column: Column) -> Text:
     values = np.ascontiguousarray(column.values.astype("<i8"))
     count = len(values)
     return Text(values.view(np.uint8), np.arange(count, dtype=np.int64) * 8, np.full(count, 8, dtype=np.int64), column.valid, is_bytes=True)
-
-

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stream_infer.flow.answering import Answering
@@ -44,10 +44,11 @@ class Mode:
 
 
 class Flow:
-    """All tasks of one process. static: the models as their files say."""
+    """All tasks of one process. static: the models as their files say. work: what is done with chunks, if not what the plan says."""
 
-    def __init__(self, plan: Plan, static: dict[str, Static], mode: Mode) -> None:
+    def __init__(self, plan: Plan, static: dict[str, Static], mode: Mode, work: Callable[[SectionPlan, int], Work] | None = None) -> None:
         self.plan, self._static, self._mode = plan, static, mode
+        self._work = work or self._planned_work
         self.stats = Stats()
         self.tasks: dict[TaskId, Task] = {}
         self._intakes = Intakes(plan, at_once=not mode.deterministic)
@@ -98,7 +99,7 @@ class Flow:
             made.work.channels([channel.stream for channel in made.merge.channels])
         return made
 
-    def _work(self, section: SectionPlan, partition: int) -> Work:
+    def _planned_work(self, section: SectionPlan, partition: int) -> Work:
         if any(isinstance(step, LearnStep) for step in section.steps):
             return Learning(self.plan, section, self.stats)
         return Answering(self.plan, section, partition, self._static, self._next_job, self.stats)
@@ -182,7 +183,11 @@ class Flow:
                 commands += self._step(task)
         share = max(1000, self.plan.rows_in_flight_max // max(1, len(self._readers)))
         # Half full: resuming costs a fetch, so not for every row. Empty at any reader: that task may hold up all others.
-        low = [p for p in self._paused if max(t.buffered(p) for t in self._readers[p]) < share // 2 or min(t.buffered(p) for t in self._readers[p]) == 0]
+        low = [
+            p
+            for p in self._paused
+            if max(t.buffered(p) for t in self._readers[p]) < share // 2 or min(t.buffered(p) for t in self._readers[p]) == 0
+        ]
         return commands + self._resume(low)
 
     def _step(self, task: Task) -> list[Command]:

@@ -120,11 +120,11 @@ class Learning:
 def _matrix(column: object, width: int) -> Matrix:
     assert isinstance(column, Lists)
     rows: Ints = column.start[:, None] + np.arange(width, dtype=np.int64)
-    return np.ascontiguousarray(column.items[rows].astype(np.float32, copy=False)) if width else np.zeros((len(column), 0), dtype=np.float32)
+    return (
+        np.ascontiguousarray(column.items[rows].astype(np.float32, copy=False)) if width else np.zeros((len(column), 0), dtype=np.float32)
+    )
 
 
 def _floats(column: object) -> Floats:
     assert isinstance(column, Numbers)
     return column.floats()
-
-

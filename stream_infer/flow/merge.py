@@ -102,7 +102,9 @@ class Channel:
     def rewind(self, position: list[object]) -> None:
         """Stand again where position() was taken; everything read since is forgotten."""
         following, released, promised, held = position
-        assert isinstance(following, int) and isinstance(released, int) and isinstance(promised, int)
+        assert isinstance(following, int)
+        assert isinstance(released, int)
+        assert isinstance(promised, int)
         assert isinstance(held, list)
         self.next = self.resume_below = following
         self.released = self.reached = released
@@ -111,12 +113,15 @@ class Channel:
         self._blocks, self._held = [], None
 
     def buffered(self) -> int:
+        """Rows received but not released (held ones apart)."""
         return sum(len(block) for block in self._blocks)
 
     def held_keys(self) -> Ints:
+        """When the held rows are due."""
         return self._held.keys if self._held is not None else np.zeros(0, dtype=np.int64)
 
     def held_offsets(self) -> Ints:
+        """Offsets of the held rows, ascending."""
         return np.sort(self._held.offsets) if self._held is not None else np.zeros(0, dtype=np.int64)
 
     def low(self, read_to: int) -> int:

@@ -79,5 +79,3 @@ def _one(kind: str, *, nullable: bool) -> Column:
         return Numbers(column.values)
     zeros = np.zeros(1, dtype=np.int64)
     return Text(np.zeros(0, dtype=np.uint8), zeros, zeros) if isinstance(column, Text) else type(column)(np.zeros(0), zeros, zeros)
-
-

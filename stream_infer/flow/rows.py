@@ -50,6 +50,7 @@ class Rows:
         return len(self.offsets)
 
     def take(self, rows: Selection) -> Rows:
+        """Some of the rows."""
         columns = {name: column.take(rows) for name, column in self.columns.items()}
         return Rows(self.offsets[rows], self.times[rows], self.keys[rows], self.flags[rows], columns, self.bad)
 
@@ -117,7 +118,12 @@ class Intake:
             # Against the record's own timestamp, not a clock: a replay must reject the same rows.
             early = (flags == GOOD) & (times > fetched.timestamps + self.stream.future_after_ms)
             for index in np.flatnonzero(early).tolist():
-                _reject(flags, reasons, index, f"event time `{name}`: {times[index]} lies {times[index] - fetched.timestamps[index]} ms after the record's timestamp")
+                _reject(
+                    flags,
+                    reasons,
+                    index,
+                    f"event time `{name}`: {times[index]} lies {times[index] - fetched.timestamps[index]} ms after the record's timestamp",
+                )
         out = np.where(flags == BAD, fetched.timestamps, times)
         return out.astype(np.int64, copy=False)
 

@@ -55,12 +55,10 @@ class Stats:
 
     def joined(self, step: str, joined: Joined) -> None:
         """Joined rows left a join."""
-        if len(joined.ids):
-            self.feedback[f"{step}.closed"] = self.feedback.get(f"{step}.closed", 0) + len(joined.ids)
-            self.feedback[f"{step}.never"] = self.feedback.get(f"{step}.never", 0) + int(np.isnan(joined.label).sum())
+        for name, count in joined.counts.items():
+            self.feedback[f"{step}.{name}"] = self.feedback.get(f"{step}.{name}", 0) + count
+        if len(joined):
             self.joined_now.append(joined)
-        if joined.late:
-            self.feedback[f"{step}.late"] = self.feedback.get(f"{step}.late", 0) + len(joined.late)
 
     def drain(self) -> tuple[list[Answered], list[Joined], list[int]]:
         """What came since the last call."""

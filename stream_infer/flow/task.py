@@ -59,7 +59,9 @@ class Work(Protocol):
 class Task:
     """One (section, partition). work: what is done with chunks."""
 
-    def __init__(self, plan: Plan, section: SectionPlan, partition: int, work: Work, *, deterministic: bool, rows_max: int, every_ms: int | None) -> None:
+    def __init__(
+        self, plan: Plan, section: SectionPlan, partition: int, work: Work, *, deterministic: bool, rows_max: int, every_ms: int | None
+    ) -> None:
         self.id: TaskId = (section.name, partition)
         self.plan, self.section, self.partition, self.work = plan, section, partition, work
         channels = [c for i in section.inputs for c in _channels(plan, section, i, partition, deterministic)]
@@ -239,7 +241,9 @@ class Task:
 
     def rewind(self) -> list[Command]:
         """Read again from the last checkpoint; the state stays, for it is the checkpoint's."""
-        content: dict[str, Any] = json.loads(self._saved) if self._saved else {"channels": [], "number": 0, "advanced": BEGIN, "extra": None}
+        content: dict[str, Any] = (
+            json.loads(self._saved) if self._saved else {"channels": [], "number": 0, "advanced": BEGIN, "extra": None}
+        )
         places = {Place(*entry[:3]): entry[3:] for entry in content["channels"]}
         for channel in self.merge.channels:
             channel.rewind(places.get(channel.place, [0, BEGIN, BEGIN, []]))

@@ -52,7 +52,7 @@ class Transport(Protocol):
         """Stop following."""
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """The next record that poll() gives of this owned partition has this offset or a higher one. Nothing is given before the first seek."""
+        """poll() goes on at this offset, or at the first there is after it. Nothing is given of a partition before its first seek."""
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         """Give no records of these (owned or followed) until resume()."""
@@ -76,7 +76,12 @@ class Transport(Protocol):
         """All committed records from offset to the end as it is now (high watermark, waiting for open transactions to end)."""
 
     def produce(
-        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], partition: int | None = None, timestamps: Ints | None = None
+        self,
+        topic: str,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        partition: int | None = None,
+        timestamps: Ints | None = None,
     ) -> None:
         """Send records; begins a transaction if none is open. partition None: by murmur2 of the key. Waits while the queue is full."""
 

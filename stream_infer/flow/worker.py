@@ -65,6 +65,8 @@ class Pace:
     restored_records: int = 0
     last_commit_ms: int = 0
     commit_ms: list[int] = field(default_factory=list)
+    latency_ms: list[int] = field(default_factory=list)  # from the turn that took rows up to their commit …
+    latency_rows: list[int] = field(default_factory=list)  # … and how many rows that was
     rebalances: int = 0
 
 
@@ -93,6 +95,7 @@ class Worker:
         self._wanted: list[TaskId] = []
         self._parked: dict[TaskId, Task] = {}
         self._idle = False
+        self._uncommitted: list[tuple[int, int]] = []
         self._snapshot_every_ms, self._snapshot_at = snapshot_every_ms, clock() + snapshot_every_ms
 
     @property
@@ -184,11 +187,13 @@ class Worker:
         for batch in fetched:
             self._carry_out(self.flow.handle(Read(batch)))
         self._take_answers(0 if fetched else min(wait_ms, 1) if self.flow.in_flight() else 0)
-        now = self._clock()
+        began, answered = self._clock(), self.flow.stats.rows_answered
         at_end = frozenset(p for p in self._inputs() if self.transport.at_end(p))
-        self._carry_out(self.flow.handle(Tick(now, at_end)))
+        self._carry_out(self.flow.handle(Tick(began, at_end)))
+        if self.flow.stats.rows_answered > answered:
+            self._uncommitted.append((began, self.flow.stats.rows_answered - answered))
         self._idle = not fetched and not self.flow.in_flight() and not self.flow.ready()
-        self._commit_if_due(now)
+        self._commit_if_due(began)
         return not self._idle
 
     def _inputs(self) -> set[Partition]:
@@ -257,10 +262,13 @@ class Worker:
             self.flow.handle(Committed())
             self.pace.commits += offsets is not None
             self.pace.commit_ms.append(self.pace.last_commit_ms - began)
+            self.pace.latency_ms += [self.pace.last_commit_ms - at for at, _ in self._uncommitted]
+            self.pace.latency_rows += [rows for _, rows in self._uncommitted]
             self._snapshot_if_due()
         else:
             self.pace.aborts += 1
             self._forget_all()
+        self._uncommitted.clear()
         return outcome
 
     # -- restoring -------------------------------------------------------------------------------------------------
@@ -322,4 +330,6 @@ class Worker:
     def lag(self) -> int:
         """Deterministic runs: records of the users' logs not yet read by the slowest task."""
         ends = self.flow.ends()
-        return sum(max(0, ends[p] - task.read_to(p)) for task in self.flow.tasks.values() for p in task.inputs() if p in ends and ends[p] < END)
+        return sum(
+            max(0, ends[p] - task.read_to(p)) for task in self.flow.tasks.values() for p in task.inputs() if p in ends and ends[p] < END
+        )
