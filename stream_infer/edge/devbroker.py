@@ -63,6 +63,7 @@ def start(folder: Path, *, stay: bool = False, heap_mb: int = 512, progress: Pro
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with broker_folder.locked(folder, progress):
+            _sweep()
             running = _running(folder)
             if running is not None:
                 return running
@@ -106,6 +107,14 @@ def _start_new(folder: Path, *, stay: bool, heap_mb: int, progress: Progress) ->
         wanted = f"{DISK_FREE_MIN / 1e6:.0f} MB"
         raise EnvironmentMissing(f"too little room in {folder}", got=f"{free / 1e6:.0f} MB free", expected=wanted, fix="make room")
     install = kafka_process.Install(kafka_process.java(), tuple(kafka_jars.ensure(progress)), heap_mb)
+    claimed = kafka_process.claim(folder)
+    try:
+        return _start_claimed(folder, install, claimed, stay=stay, progress=progress)
+    finally:
+        os.close(claimed)  # java has its own
+
+
+def _start_claimed(folder: Path, install: kafka_process.Install, claimed: int, *, stay: bool, progress: Progress) -> Broker:
     cluster_id = broker_folder.own_cluster_id(folder)
     began = time.monotonic()
     for attempt in range(1, PORT_ATTEMPTS + 1):
@@ -115,7 +124,7 @@ def _start_new(folder: Path, *, stay: bool, heap_mb: int, progress: Progress) ->
         if not (folder / "data" / "meta.properties").exists():
             progress(f"preparing {folder} for a new Kafka cluster")
             kafka_process.format_storage(install, folder / "server.properties", cluster_id)
-        broker = _launch(install, folder, cluster_id, ports[0], stay=stay, progress=progress)
+        broker = _launch(install, folder, claimed, cluster_id, ports[0], stay=stay, progress=progress)
         if broker is not None:
             progress(f"Kafka {kafka_settings.KAFKA_VERSION} answers at {broker.bootstrap} after {time.monotonic() - began:.1f} s")
             return broker
@@ -124,12 +133,12 @@ def _start_new(folder: Path, *, stay: bool, heap_mb: int, progress: Progress) ->
     raise EnvironmentMissing("the dev broker finds no port", got=got, fix="start it again")
 
 
-def _launch(install: kafka_process.Install, folder: Path, cluster_id: str, port: int, *, stay: bool, progress: Progress) -> Broker | None:
+def _launch(
+    install: kafka_process.Install, folder: Path, claimed: int, cluster_id: str, port: int, *, stay: bool, progress: Progress
+) -> Broker | None:
     """The broker once it answers; None when its port was taken in between."""
     log = folder / "broker.log"
-    if log.exists():
-        log.replace(folder / "broker.log.1")
-    pid, guard = kafka_process.launch(install, folder / "server.properties", log, folder / "java.pid", stay=stay)
+    pid, guard = kafka_process.launch(install, folder, claimed, stay=stay)
     owner = 0 if guard is None else os.getpid()
     if guard is not None:
         _guards[pid] = guard
@@ -155,6 +164,14 @@ def _end_at_exit(folder: Path, owner: int) -> None:
         said = broker_folder.read_state(folder)
         if said is not None and said.owner == owner:
             stop(folder)
+        _sweep()
+
+
+def _sweep() -> None:
+    """Wait for the guards of brokers that ended by themselves, or by another's hand."""
+    for pid in list(_guards):
+        if not kafka_process.started_at(pid):
+            _reap(pid)
 
 
 def _reap(pid: int) -> None:

@@ -27,7 +27,9 @@ def main(owner: int, pid_file: Path, command: list[str]) -> int:
     """Start the command and, unless owner is 0, end it when the owner ends. Returns the exit code."""
     # Sound with preexec_fn: this process has one thread.
     watch = _die_with_parent if owner and sys.platform == "linux" else None
-    java = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=owner == 0, preexec_fn=watch)  # noqa: S603, PLW1509 — our own command
+    # close_fds=False: java inherits the open file whose lock says that somebody works on the folder; with java's end it is free.
+    java = subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False, start_new_session=owner == 0, preexec_fn=watch)  # noqa: S603, PLW1509
+    os.closerange(3, 256)  # java alone holds the lock now
     fresh = pid_file.with_suffix(".new")
     fresh.write_text(str(java.pid))
     fresh.replace(pid_file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import signal
 import socket
@@ -108,16 +109,42 @@ def format_storage(install: Install, properties: Path, cluster_id: str) -> None:
         raise EnvironmentMissing("cannot format the folder of the dev broker", got=got, fix=fix)
 
 
-def launch(install: Install, properties: Path, log: Path, pid_file: Path, *, stay: bool) -> tuple[int, subprocess.Popen[bytes] | None]:
-    """Start the broker. Returns java's process id and the guard, which is None when the broker is to stay.
+def claim(folder: Path, *, wait_s: float = 3.0) -> int:
+    """An open file with the folder's lock, to be handed to launch and closed. Raises EnvironmentMissing when a broker works there.
 
-    Its own session: Ctrl-C in a terminal reaches us first, and the broker only when we are done with it.
+    Java inherits it, so the lock lasts exactly as long as the broker. Kafka's own lock comes too late: a second broker has been at
+    the metadata log by then (seen on a busy machine). wait_s: for one that is just ending.
     """
+    handle = os.open(folder / "java.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
+            os.close(handle)
+            fix = f"end it (its process id should be in {folder / 'java.pid'}), or take another folder"
+            raise EnvironmentMissing("another broker works on this folder", got=f"{folder}, without a broker.json", fix=fix) from None
+        return handle
+
+
+def launch(install: Install, folder: Path, claimed: int, *, stay: bool) -> tuple[int, subprocess.Popen[bytes] | None]:
+    """Start the broker by the folder's server.properties. Returns java's process id and the guard, None when the broker is to stay.
+
+    claimed: from claim(folder). Its own session: Ctrl-C in a terminal reaches us first, and the broker only when we are done with it.
+    """
+    properties, log, pid_file = folder / "server.properties", folder / "broker.log", folder / "java.pid"
+    if log.exists():
+        log.replace(folder / "broker.log.1")
     pid_file.unlink(missing_ok=True)
     owner = 0 if stay else os.getpid()
     command = [sys.executable, "-I", kafka_guard.__file__, str(owner), str(pid_file), *install.command("kafka.Kafka", str(properties))]
     with log.open("wb") as out:
-        guard = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)  # noqa: S603 — our own command
+        guard = subprocess.Popen(  # noqa: S603 — our own command
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, pass_fds=(claimed,)
+        )
     deadline = time.monotonic() + 10.0
     while not pid_file.exists():
         if guard.poll() not in (None, 0) or time.monotonic() > deadline:
@@ -171,7 +198,6 @@ def failure(log: Path, folder: Path) -> EnvironmentMissing:
     """Why the broker ended, from its own log, with what to do."""
     text = log.read_text(errors="replace")
     known = (
-        ("Failed to acquire lock on file", "another broker works on this folder", f"stop that one, or take another folder than {folder}"),
         ("Invalid cluster.id", "the folder belongs to another cluster", f"take another folder, or delete {folder}"),
         ("No space left on device", "the disk is full", f"make room where {folder} lies"),
         ("OutOfMemoryError", "the broker's heap is too small", "start it with a larger heap_mb"),

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,9 +91,7 @@ def test_after_kill_9_of_the_broker_it_comes_back_with_its_data(folder: Path) ->
     os.kill(first.pid, signal.SIGKILL)
     wait_until(lambda: gone(first.pid), "java is gone")
     assert devbroker.status(folder)["running"] is False  # broker.json is stale and not believed
-    began = time.monotonic()
     second = devbroker.start(folder)
-    assert time.monotonic() - began < 20.0  # 9 s longer where the controller waits for the dead broker's session
     assert [row.value for row in read_all(second.bootstrap, "kept")] == [b"1", b"2"]
 
 

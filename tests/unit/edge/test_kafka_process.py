@@ -56,10 +56,17 @@ def test_a_java_that_cannot_run_is_named(tmp_path: Path) -> None:
     assert kafka_process.checked_java(kafka_process.java()).name == "java"
 
 
+def test_a_folder_is_claimed_once_until_the_claim_is_closed(tmp_path: Path) -> None:
+    first = kafka_process.claim(tmp_path)
+    with pytest.raises(EnvironmentMissing, match="another broker works on this folder"):
+        kafka_process.claim(tmp_path, wait_s=0.1)
+    os.close(first)
+    os.close(kafka_process.claim(tmp_path, wait_s=0.0))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("KafkaException: Failed to acquire lock on file .lock in /x", "another broker works on this folder"),
         ("RuntimeException: Invalid cluster.id in: meta.properties", "belongs to another cluster"),
         ("IOException: No space left on device", "the disk is full"),
         ("OutOfMemoryError: Java heap space", "heap is too small"),
