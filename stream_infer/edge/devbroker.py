@@ -26,6 +26,8 @@ from stream_infer.edge import broker_folder, kafka_jars, kafka_process, kafka_se
 from stream_infer.edge.broker_folder import Broker
 from stream_infer.errors import EnvironmentMissing
 
+__all__ = ["Broker", "Progress", "quiet", "reach", "start", "status", "stop"]
+
 Progress = Callable[[str], None]
 
 START_S_MAX = 90.0
