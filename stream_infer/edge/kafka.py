@@ -99,14 +99,20 @@ class KafkaTransport:
             ownership.assigned(fresh)
 
         def on_revoke(consumer: Consumer, taken: list[TopicPartition]) -> None:
+            if not consumer.memberid():
+                # A rebalance was announced, then we did not poll and were put out: librdkafka still calls it a revocation (measured).
+                on_lost(consumer, taken)
+                return
             try:
-                ownership.revoked(_plain(taken))
+                if taken:
+                    ownership.revoked(_plain(taken))
             finally:
                 self._disown(consumer, taken)
 
         def on_lost(consumer: Consumer, taken: list[TopicPartition]) -> None:
             self._disown(consumer, taken)
-            ownership.lost(_plain(taken))
+            if taken:
+                ownership.lost(_plain(taken))
 
         self._member.consumer.subscribe(list(topics), on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 

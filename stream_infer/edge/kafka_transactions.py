@@ -93,9 +93,9 @@ class Transactions:
         """Abort what is open and let go of the producer; what remains the broker ends after the transaction timeout."""
         try:
             self.abort()
-        except Fenced as problem:
-            log.warning("%s", problem)
-        self._producer.close()
+            self._producer.close()
+        except (Fenced, KafkaException) as problem:  # a fenced producer says so once more when it is closed
+            log.warning("closing the producer %s: %s", self._id, problem)
 
     def _begin(self) -> None:
         if not self._open:

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from typing import Any
+
+from stream_infer.flow.transport import Outcome, Partition
+from tests.conformance.clusters import Cluster, Recorder, until, values
+
+SHORT: dict[str, Any] = {"session_timeout_ms": 1500, "poll_gap_ms_max": 1500}
+
+
+def test_one_member_gets_everything_and_topics_of_equal_partitions_stay_together(cluster: Cluster) -> None:
+    topics = [cluster.topic(name, 3) for name in "abc"]
+    first, second, owner, other = cluster.transport("a"), cluster.transport("b"), Recorder("a"), Recorder("b")
+    first.join(topics, owner)
+    until(lambda: owner.owned, first, cluster=cluster)
+    assert owner.owned == [(t, n) for t in topics for n in range(3)]
+
+    second.join(topics, other)
+    until(lambda: other.owned and len(owner.owned) < 9, first, second, cluster=cluster)
+    assert sorted(owner.owned + other.owned) == [(t, n) for t in topics for n in range(3)]
+    for held in (owner.owned, other.owned):
+        numbers = {n for _, n in held}
+        assert held == [(t, n) for t in topics for n in sorted(numbers)]
+
+
+def test_the_first_gives_back_before_the_second_is_given(cluster: Cluster) -> None:
+    topic, log = cluster.topic("t", 2), list[tuple[str, str, list[Partition]]]()
+    first, second = cluster.transport("a"), cluster.transport("b")
+    owner, other = Recorder("a", log), Recorder("b", log)
+    first.join([topic], owner)
+    until(lambda: owner.owned, first, cluster=cluster)
+    second.join([topic], other)
+    until(lambda: other.owned and owner.owned, first, second, cluster=cluster)
+
+    told = [(name, what) for name, what, partitions in log if partitions]
+    assert told[:2] == [("a", "assigned"), ("a", "revoked")]
+    assert sorted(told[2:]) == [("a", "assigned"), ("b", "assigned")]
+    assert sorted(owner.owned + other.owned) == [(topic, 0), (topic, 1)]
+
+
+def test_a_commit_inside_revoked_counts(cluster: Cluster) -> None:
+    topic, out = cluster.topic("in", 2), cluster.topic("out")
+    first, second, owner, other = cluster.transport("a"), cluster.transport("b"), Recorder("a"), Recorder("b")
+    outcomes = []
+    owner.at_revoke = lambda partitions: outcomes.append(first.commit(dict.fromkeys(partitions, 5)))
+    first.join([topic], owner)
+    until(lambda: owner.owned, first, cluster=cluster)
+    first.produce(out, [b"k"], [b"just in time"])
+    second.join([topic], other)
+    until(lambda: other.owned, first, second, cluster=cluster)
+
+    assert outcomes == [Outcome.COMMITTED]
+    assert second.committed([(topic, 0), (topic, 1)]) == {(topic, 0): 5, (topic, 1): 5}
+    assert values(second, out) == [b"just in time"]
+
+
+def test_after_a_rebalance_nothing_is_given_before_the_next_seek(cluster: Cluster) -> None:
+    topic = cluster.topic("t", 2)
+    for number in (0, 1):
+        cluster.append(topic, [(b"k", b"v")] * 50, partition=number)
+    first, second, owner, other = cluster.transport("a"), cluster.transport("b"), Recorder("a"), Recorder("b")
+    first.join([topic], owner)
+    until(lambda: owner.owned, first, cluster=cluster)
+    for number in (0, 1):
+        first.seek((topic, number), 0)
+    first.poll(10, 50)
+    second.join([topic], other)
+    seen: list[Partition] = []
+    for _ in range(3000):
+        seen += [(f.topic, f.partition) for f in first.poll(10, 10) if "revoked" in owner.told()]
+        seen += [(f.topic, f.partition) for f in second.poll(10, 10)]
+        if owner.told()[-2:] == ["revoked", "assigned"] and other.owned:
+            break
+    seen += [(f.topic, f.partition) for _ in range(10) for f in first.poll(10, 10)]
+    assert seen == []
+    assert not first.at_end(owner.owned[0])
+
+
+def test_who_stood_still_too_long_lost_its_partitions_and_its_commit_aborts(cluster: Cluster) -> None:
+    topic, out = cluster.topic("in", 1), cluster.topic("out")
+    first, second, owner, other = cluster.transport("a", **SHORT), cluster.transport("b"), Recorder("a"), Recorder("b")
+    first.join([topic], owner)
+    until(lambda: owner.owned, first, cluster=cluster)
+    first.produce(out, [b"k"], [b"stale"])
+    second.join([topic], other)
+    cluster.stall(first, 5000, others=[second])
+    until(lambda: other.owned, second, cluster=cluster)
+
+    assert first.commit({(topic, 0): 5}) is Outcome.ABORTED
+    assert second.commit({(topic, 0): 1}) is Outcome.COMMITTED
+    until(lambda: "lost" in owner.told(), first, second, cluster=cluster)
+    until(lambda: owner.told()[-1] == "assigned", first, second, cluster=cluster)
+    assert second.committed([(topic, 0)]) == {(topic, 0): 1}
+    assert values(second, out) == []
+
+
+def test_closing_gives_back_with_a_last_commit_and_the_next_goes_on_there(cluster: Cluster) -> None:
+    topic, out = cluster.topic("in"), cluster.topic("out")
+    cluster.append(topic, [(b"k", b"%d" % n) for n in range(5)])
+    first, owner = cluster.transport("a"), Recorder("a")
+    owner.at_revoke = lambda partitions: first.commit(dict.fromkeys(partitions, 3))
+    first.join([topic], owner)
+    until(lambda: owner.owned, first, cluster=cluster)
+    first.produce(out, [b"k"], [b"last words"])
+    first.close()
+    assert owner.told() == ["assigned", "revoked"]
+
+    second, other = cluster.transport("b"), Recorder("b")
+    second.join([topic], other)
+    until(lambda: other.owned, second, cluster=cluster)
+    assert second.committed([(topic, 0)]) == {(topic, 0): 3}
+    assert values(second, out) == [b"last words"]
+
+
+def test_closing_without_a_commit_leaves_nothing_of_the_open_transaction(cluster: Cluster) -> None:
+    out, first = cluster.topic("out"), cluster.transport("a")
+    first.produce(out, [b"k"], [b"half"])
+    first.close()
+    second = cluster.transport("b")
+    assert values(second, out) == []
+
+
+def test_owned_and_followed_live_side_by_side(cluster: Cluster) -> None:
+    topic, models = cluster.topic("t"), cluster.topic("models")
+    cluster.append(topic, [(b"k", b"row")])
+    cluster.append(models, [(b"m", b"v1")])
+    transport, owner = cluster.transport(), Recorder()
+    transport.follow((models, 0), 0)
+    transport.join([topic], owner)
+    found = until(lambda: owner.owned, transport, cluster=cluster)
+    transport.seek((topic, 0), 0)
+    found += until(lambda: transport.at_end((topic, 0)) and transport.at_end((models, 0)), transport, cluster=cluster)
+    assert sorted((f.topic, f.values.raw()) for f in found) == sorted([(topic, [b"row"]), (models, [b"v1"])])
