@@ -111,7 +111,9 @@ def _window(history: History, row: int, stream: str, key: str, aggregate: str, f
     if aggregate == "last":
         return float(values[-1])
     mean = math.fsum(values) / len(values)
-    return mean if aggregate == "mean" else math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+    if aggregate == "mean":
+        return mean
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)) if len(values) > 1 else math.nan
 
 
 def _lookup(history: History, row: int, field: str, table: str, key: str, default: float) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import zipfile
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -206,6 +207,10 @@ def test_the_oracle_of_features_on_a_history_of_four_rows() -> None:
         {"arrived": empty, "weather": empty, "planes": empty} | times, texts, values | {("planes", "plane_year"): np.zeros(0)}
     )
     found = features(history, "x")
-    assert [found[name] for name in ("origin_delay_mean_1h", "origin_delay_std_1h", "origin_departures_1h")] == [2.5, 1.5, 2.0]
+    assert [found[name] for name in ("origin_delay_mean_1h", "origin_delay_std_1h", "origin_departures_1h")] == [
+        2.5,
+        pytest.approx(math.sqrt(4.5)),
+        2.0,
+    ]
     assert found["carrier_delay_mean_2h"] == pytest.approx(105 / 3)
     assert (found["wind_mph"], np.isnan(found["plane_year"])) == (10.0, True)
