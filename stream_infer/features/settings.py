@@ -40,6 +40,7 @@ class FeatureSettings:
     idle_ms: int | None = None
 
     def columns(self) -> tuple[str, ...]:
+        """The names of the feature columns, in order."""
         return tuple(name for aggregate in self.values for name in aggregate.columns())
 
     def fields(self) -> tuple[str, ...]:
@@ -55,6 +56,7 @@ class LookupSettings:
     keys_max: int = 1_000_000
 
     def columns(self) -> tuple[str, ...]:
+        """The names of the columns taken, in order."""
         return tuple(name for name, _ in self.take)
 
 
@@ -72,6 +74,7 @@ class Input:
     values: tuple[str, ...] = ()
 
     def columns(self) -> tuple[str, ...]:
+        """The names of the columns of the matrix this entry becomes."""
         if self.kind == "one_hot":
             return tuple(f"{self.field}={value}" for value in self.values)
         return (f"{self.field}?",) if self.kind == "is_missing" else (self.field,)
