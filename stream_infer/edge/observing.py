@@ -1,7 +1,7 @@
 """edge.observing: what the worker did becomes metrics, health and the live view. worker → *observing* → telemetry.
 
-Reads what the core counted; never speaks to it. Watermarks cost a request per partition, so they are asked for every
-LOOK_EVERY_S only.
+Reads what the core counted; never speaks to it. Watermarks cost a request to the broker, so they are asked for every
+ASK_EVERY_S only.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from stream_infer.flow.worker import Worker
 from stream_infer.topology.plan import DecideStep, FeedbackStep
 
 LOOK_EVERY_S = 1.0
+ASK_EVERY_S = 5.0
 
 
 class Observer:
@@ -29,7 +30,7 @@ class Observer:
         self._decide = next((s for s in steps if isinstance(s, DecideStep)), None)
         self._feedback = [s for s in steps if isinstance(s, FeedbackStep)]
         self._seen: dict[str, int] = {}
-        self._looked_at = 0.0
+        self._looked_at = self._asked_at = 0.0
         self.batch_rows: dict[int, int] = {}
         self.samples: list[tuple[float, int, int]] = []  # (seconds, rows answered so far, lag)
 
@@ -43,6 +44,9 @@ class Observer:
         self._totals()
         self._drained()
         self._conditions()
+        if not last and now - self._asked_at >= ASK_EVERY_S:
+            self._asked_at = now
+            self._watermarks()
         self.samples.append((now, self._worker.stats.rows_answered, self._worker.lag()))
 
     def _delta(self, name: str, total: int) -> int:
@@ -53,27 +57,43 @@ class Observer:
     def _totals(self) -> None:
         stats, pace, telemetry = self._worker.stats, self._worker.pace, self._telemetry
         telemetry.rows_read(self._worker.plan.name, self._delta("in", stats.rows_in))
+        for topic, count in pace.written.items():
+            telemetry.rows_written(topic, self._delta(f"written {topic}", count))
         for stage, count in stats.rows_rejected.items():
             telemetry.rows_rejected(self._worker.plan.emit.rejects_topic, stage, self._delta(f"rejected {stage}", count))
         telemetry.stale_dropped(self._delta("stale", stats.stale_dropped))
-        telemetry.restored(self._delta("restored", pace.restored_records), 0.0)
+        telemetry.in_flight(self._worker.flow.buffered())
+        telemetry.paused(self._worker.flow.paused())
+        telemetry.restored(self._delta("restored", pace.restored_records), pace.take_restore_ms() / 1000)
         commit_ms, pace.commit_ms = pace.commit_ms, []
         for took in commit_ms:
             telemetry.transaction("committed", took / 1000)
         for _ in range(self._delta("aborts", pace.aborts)):
             telemetry.transaction("aborted", 0.0)
+        for _ in range(self._delta("rebuilt", self._transport.producers_rebuilt)):
+            telemetry.producer_rebuilt()
         for _ in range(self._delta("rebalances", pace.rebalances)):
             telemetry.rebalanced("assigned", len(self._worker.flow.tasks))
         for name, version in stats.versions.items():
-            if name in self._worker.plan.models:
+            if name in self._worker.plan.models and self._delta(f"version {name}", version):
                 telemetry.model_live(name, str(version))
+        self._latencies()
+
+    def _latencies(self) -> None:
+        pace = self._worker.pace
+        first = self._seen.get("latencies", 0)
+        self._seen["latencies"] = len(pace.latency_ms)
+        fresh = np.repeat(np.array(pace.latency_ms[first:], dtype=np.float64), np.array(pace.latency_rows[first:], dtype=np.int64))
+        self._telemetry.committed(fresh / 1000)
 
     def _drained(self) -> None:
         answered, joined, batches = self._worker.stats.drain()
-        if batches:
-            rows, counts = np.unique(np.array(batches), return_counts=True)
-            for size, count in zip(rows.tolist(), counts.tolist(), strict=True):
-                self.batch_rows[size] = self.batch_rows.get(size, 0) + count
+        for model in dict.fromkeys(name for name, _, _ in batches):
+            rows = np.array([rows for name, rows, _ in batches if name == model])
+            seconds = np.array([took for name, _, took in batches if name == model])
+            self._telemetry.batches(model, rows, seconds, "slot")
+        for _, size, _ in batches:
+            self.batch_rows[size] = self.batch_rows.get(size, 0) + 1
         decide = self._decide
         if decide is None:
             return
@@ -87,13 +107,26 @@ class Observer:
             self._telemetry.feedback(accepted=int(known.sum()), late=len(rows_joined.returned))
 
     def _conditions(self) -> None:
-        if self._worker.flow.tasks:
+        tasks = self._worker.flow.tasks.values()
+        if tasks:
             self._health.holds("assignment held")
             self._health.holds("state restored")
         else:
             self._health.lacks("assignment held", "no partition is assigned to this process")
-        for name, store in ((f"{t.id[0]}.{n}", s) for t in self._worker.flow.tasks.values() for n, s in t.work.stores.items()):
-            self._telemetry.state(name, state_bytes=store.bytes_used(), keys=0)
+        used: dict[str, int] = {}
+        for task in tasks:
+            for name, store in task.work.stores.items():
+                used[name] = used.get(name, 0) + store.bytes_used()
+        for name, count in used.items():
+            self._telemetry.state(name, state_bytes=count, keys=0)
+
+    def _watermarks(self) -> None:
+        """Lag of every owned partition: a request to the broker, so not at every look."""
+        oldest = {p: t.oldest(p) for t in self._worker.flow.tasks.values() for p in t.inputs() if t.owned(p)}
+        for (topic, number), marks in self._transport.watermarks().items():
+            self._telemetry.watermarks(
+                topic, number, position=marks.position, stable=marks.stable, high=marks.high, oldest_ms=oldest.get((topic, number))
+            )
 
     def status(self) -> dict[str, Any]:
         """For /status: tasks and totals."""

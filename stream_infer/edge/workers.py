@@ -34,7 +34,9 @@ def read_artifact(settings: ModelSettings, base: str) -> bytes | None:
     path = Path(base) / settings.artifact
     if not path.is_file():
         raise ModelError(
-            f"model {settings.name}: there is no file {path}\n    expected: a safetensors file as `artifact`\n" "    fix:      train it, or correct the path"
+            f"model {settings.name}: there is no file {path}\n"
+            "    expected: a safetensors file as `artifact`\n"
+            "    fix:      train it, or correct the path"
         )
     if path.stat().st_size > ARTIFACT_BYTES_MAX:
         raise ModelError(f"model {settings.name}: {path} has {path.stat().st_size} bytes, at most {ARTIFACT_BYTES_MAX} are read")

@@ -12,7 +12,7 @@ from stream_infer.flow.answering import Answering
 from stream_infer.flow.commands import Command, Commit, Forward, Pause, Resume, Seek, Stop
 from stream_infer.flow.intake import Intakes
 from stream_infer.flow.learning import Learning
-from stream_infer.flow.merge import END, VERSIONS
+from stream_infer.flow.merge import END
 from stream_infer.flow.notices import (
     Committed,
     CommitWanted,
@@ -52,7 +52,7 @@ class Flow:
         self.stats = Stats()
         self.tasks: dict[TaskId, Task] = {}
         self._intakes = Intakes(plan, at_once=not mode.deterministic)
-        self._jobs: dict[int, TaskId] = {}
+        self._jobs: dict[int, tuple[TaskId, str]] = {}  # who asked, and which model
         self._job = 0
         self._now = 0
         self._readers: dict[Partition, list[Task]] = {}
@@ -132,7 +132,7 @@ class Flow:
 
     def _revoked(self, notice: TaskRevoked) -> list[Command]:
         task = self.tasks.pop(notice.task)
-        stale = [job for job, owner in self._jobs.items() if owner == task.id]
+        stale = [job for job, (owner, _) in self._jobs.items() if owner == task.id]
         for job in stale:
             del self._jobs[job]
         commands: list[Command] = []
@@ -194,21 +194,21 @@ class Flow:
         return self._numbered(task, task.step(self._now))
 
     def _answered(self, notice: ForwardDone | ForwardFailed) -> list[Command]:
-        owner = self._jobs.pop(notice.job, None)
-        if owner is None:
+        asked = self._jobs.pop(notice.job, None)
+        if asked is None:
             self.stats.stale_dropped += 1  # the task was revoked while the model worked: someone else answers these rows
             return []
-        task = self.tasks[owner]
+        task, model = self.tasks[asked[0]], asked[1]
         outputs = notice.outputs if isinstance(notice, ForwardDone) else None
         reason = notice.reason if isinstance(notice, ForwardFailed) else ""
-        if outputs is not None:
-            self.stats.batch_rows_now.append(len(outputs))
+        if isinstance(notice, ForwardDone):
+            self.stats.batches_now.append((model, len(notice.outputs), notice.seconds))
         return self._numbered(task, task.answered(notice.job, outputs, reason, self._now))
 
     def _numbered(self, task: Task, commands: list[Command]) -> list[Command]:
         for command in commands:
             if isinstance(command, Forward):
-                self._jobs[command.job] = task.id
+                self._jobs[command.job] = (task.id, command.model)
         return commands
 
     # -- commits ---------------------------------------------------------------------------------------------------
@@ -248,6 +248,10 @@ class Flow:
         """Where the users' logs end (deterministic runs)."""
         return self._mode.ends or {}
 
-    def internal(self, stream: str) -> bool:
-        """Whether a stream is one of ours."""
-        return stream == VERSIONS or self.plan.streams[stream].topic.startswith(self.plan.name + ".")
+    def paused(self) -> int:
+        """How many partitions wait for room."""
+        return len(self._paused)
+
+    def buffered(self) -> int:
+        """Rows read and not worked on, over all tasks."""
+        return sum(task.buffered(partition) for task in self.tasks.values() for partition in task.inputs())

@@ -116,6 +116,10 @@ class Channel:
         """Rows received but not released (held ones apart)."""
         return sum(len(block) for block in self._blocks)
 
+    def first_time(self) -> int | None:
+        """Event time of the first buffered row."""
+        return int(self._blocks[0].times[0]) if self._blocks else None
+
     def held_keys(self) -> Ints:
         """When the held rows are due."""
         return self._held.keys if self._held is not None else np.zeros(0, dtype=np.int64)

@@ -36,7 +36,7 @@ class Stats:
     feedback: dict[str, int] = field(default_factory=dict)
     answered_now: list[Answered] = field(default_factory=list)
     joined_now: list[Joined] = field(default_factory=list)
-    batch_rows_now: list[int] = field(default_factory=list)
+    batches_now: list[tuple[str, int, float]] = field(default_factory=list)  # model, rows, seconds
 
     def rejected(self, stage: str, count: int) -> None:
         """Rows went to the reject topic."""
@@ -60,8 +60,8 @@ class Stats:
         if len(joined):
             self.joined_now.append(joined)
 
-    def drain(self) -> tuple[list[Answered], list[Joined], list[int]]:
+    def drain(self) -> tuple[list[Answered], list[Joined], list[tuple[str, int, float]]]:
         """What came since the last call."""
-        out = self.answered_now, self.joined_now, self.batch_rows_now
-        self.answered_now, self.joined_now, self.batch_rows_now = [], [], []
+        out = self.answered_now, self.joined_now, self.batches_now
+        self.answered_now, self.joined_now, self.batches_now = [], [], []
         return out

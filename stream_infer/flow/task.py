@@ -137,6 +137,11 @@ class Task:
         """Offset after the last record read."""
         return self._read_to.get(partition, 0)
 
+    def oldest(self, partition: Partition) -> int | None:
+        """Event time of the first row read but not worked on; None when there is none."""
+        times = [time for channel in self._by_partition[partition] if (time := channel.first_time()) is not None]
+        return min(times, default=None)
+
     def buffered(self, partition: Partition) -> int:
         """Rows read but not released."""
         return sum(channel.buffered() for channel in self._by_partition[partition])

@@ -65,9 +65,16 @@ class Pace:
     restored_records: int = 0
     last_commit_ms: int = 0
     commit_ms: list[int] = field(default_factory=list)
+    written: dict[str, int] = field(default_factory=dict)  # records that hold, by topic
     latency_ms: list[int] = field(default_factory=list)  # from the turn that took rows up to their commit …
     latency_rows: list[int] = field(default_factory=list)  # … and how many rows that was
     rebalances: int = 0
+    restore_ms: int = 0
+
+    def take_restore_ms(self) -> int:
+        """Time spent restoring since the last call."""
+        took, self.restore_ms = self.restore_ms, 0
+        return took
 
 
 class Worker:
@@ -96,6 +103,7 @@ class Worker:
         self._parked: dict[TaskId, Task] = {}
         self._idle = False
         self._uncommitted: list[tuple[int, int]] = []
+        self._sent: dict[str, int] = {}
         self._snapshot_every_ms, self._snapshot_at = snapshot_every_ms, clock() + snapshot_every_ms
 
     @property
@@ -219,6 +227,7 @@ class Worker:
                 self._forwarder.submit(command)
             elif isinstance(command, Produce):
                 self.transport.produce(command.topic, command.keys, command.values, command.partition)
+                self._sent[command.topic] = self._sent.get(command.topic, 0) + len(command.values)
             elif isinstance(command, Install):
                 self._forwarder.install(command)
             elif isinstance(command, Seek):
@@ -264,19 +273,23 @@ class Worker:
             self.pace.commit_ms.append(self.pace.last_commit_ms - began)
             self.pace.latency_ms += [self.pace.last_commit_ms - at for at, _ in self._uncommitted]
             self.pace.latency_rows += [rows for _, rows in self._uncommitted]
+            for topic, count in self._sent.items():
+                self.pace.written[topic] = self.pace.written.get(topic, 0) + count
             self._snapshot_if_due()
         else:
             self.pace.aborts += 1
             self._forget_all()
         self._uncommitted.clear()
+        self._sent.clear()
         return outcome
 
     # -- restoring -------------------------------------------------------------------------------------------------
 
     def _restore_wanted(self) -> None:
         while self._wanted:
-            task = self._wanted.pop(0)
+            began, task = self._clock(), self._wanted.pop(0)
             self._carry_out(self._parked_or_restored(task))
+            self.pace.restore_ms += self._clock() - began
 
     def _parked_or_restored(self, task: TaskId) -> list[Command]:
         parked = self._parked.pop(task, None)
