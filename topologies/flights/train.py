@@ -16,9 +16,9 @@ import numpy as np
 import orjson
 import torch
 from numpy.typing import NDArray
-from stream_infer.features.vectorise import Vectoriser
 
 from stream_infer.features.settings import Input
+from stream_infer.features.vectorise import Vectoriser
 from stream_infer.models.linear import LinearModel
 from stream_infer.models.settings import ModelSettings
 from stream_infer.models.tensors import write_tensors
@@ -59,13 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if model.artifact is None or model.artifact in done:
             continue
         done.add(model.artifact)
-        x = Vectoriser(model.inputs).matrix(columns)
-        data, answers = _least_squares(model, x, label) if model.kind == "linear" else _net(model, x, label)
+        vectoriser = Vectoriser(model.inputs)
+        x = vectoriser.matrix(columns)
+        whole = ~vectoriser.incomplete(x)  # a row that lacks an input is not answered either
+        x, truth = x[whole], label[whole]
+        data, answers = _least_squares(model, x, truth) if model.kind == "linear" else _net(model, x, truth)
         path = folder / model.artifact
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
-        error = label - answers
-        print(f"{path}: {len(label):,} flights, mean absolute error {np.abs(error).mean():.2f} min, R² {1 - error.var() / label.var():.3f}")
+        error = truth - answers
+        print(f"{path}: {len(truth):,} flights, mean absolute error {np.abs(error).mean():.2f} min, R² {1 - error.var() / truth.var():.3f}")
     return 0
 
 
