@@ -1,0 +1,120 @@
+"""features.vectorise: columns become the matrix that a model reads. windows, table → *vectorise* → models.
+
+Training rows and live rows go through this same function.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_infer.errors import ModelError
+from stream_infer.features.settings import Input
+from stream_infer.hashing import hash64, words_at
+from stream_infer.records import Bools, Bytes, Column, Floats, Lists, Matrix, Numbers, Text
+
+_KINDS = {Numbers: "a number", Text: "a text", Lists: "a list"}
+
+
+class Vectoriser:
+    """The inputs of a model, in the order of its matrix's columns (`columns`)."""
+
+    def __init__(self, inputs: tuple[Input, ...]) -> None:
+        self.inputs = inputs
+        self.columns = tuple(name for entry in inputs for name in entry.columns())
+        self._choices = {entry: _Choices(entry.values) for entry in inputs if entry.kind == "one_hot"}
+        for entry in inputs:
+            if entry.kind not in ("number", "one_hot", "is_missing"):
+                raise ModelError(f"input `{entry.field}`: got kind {entry.kind}, expected number, one_hot or is_missing")
+
+    def matrix(self, columns: dict[str, Column]) -> Matrix:
+        """float32[n, len(self.columns)], C-contiguous. columns: name → column, all of n rows; others than the inputs are left alone.
+
+        number: absent rows and NaN become `missing`, or NaN if that is not given (see `incomplete`). one_hot: 1.0 in the
+        column of the row's text, all 0.0 for other texts and absent ones. is_missing: 1.0 where absent or NaN.
+        ModelError names a field that is not there or of another kind.
+        """
+        rows = len(next(iter(columns.values()))) if columns else 0
+        out = np.zeros((rows, len(self.columns)), dtype=np.float32)
+        numbers: dict[str, Floats] = {}
+        at = 0
+        for entry in self.inputs:
+            column = _column(entry, columns)
+            if entry.kind == "one_hot":
+                assert isinstance(column, Text)
+                self._choices[entry].mark(column, out[:, at : at + len(entry.values)])
+            elif entry.kind == "is_missing":
+                out[:, at] = _missing(entry, column, numbers)
+            else:
+                assert isinstance(column, Numbers)
+                with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, see `incomplete`
+                    out[:, at] = _filled(entry, column, numbers)
+            at += len(entry.columns())
+        return out
+
+    def incomplete(self, matrix: Matrix) -> Bools:
+        """bool[n]: rows in which a number without `missing` is absent, or a number is infinite: a model must not see them."""
+        out: Bools = np.logical_or.reduce(~np.isfinite(matrix), axis=1)
+        return out
+
+
+class _Choices:
+    """The values of a one_hot input, found by hash and confirmed by their bytes."""
+
+    def __init__(self, values: tuple[str, ...]) -> None:
+        text = Text.of(values)
+        hashes = hash64(text)
+        self._by_hash = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._by_hash]
+        self._raw = [np.frombuffer(value.encode(), dtype=np.uint8) for value in values]
+        self._sizes = np.array([len(raw) for raw in self._raw], dtype=np.int64)
+        self._heads = words_at(text.blob, text.start, text.size) if values else np.zeros(0, dtype=np.uint64)
+
+    def mark(self, text: Text, out: Matrix) -> None:
+        """Set out[i, c] where row i is value c. out: zeros, [n, values]."""
+        if not len(text) or not self._raw:
+            return
+        hashes = hash64(text)
+        place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        choice = self._by_hash[place]
+        hit = self._hashes[place] == hashes
+        if text.valid is not None:
+            hit &= text.valid
+        rows = np.flatnonzero(hit)
+        size, start, choice = text.size[rows], text.start[rows], choice[rows]
+        same = size == self._sizes[choice]
+        if len(rows):
+            same &= words_at(text.blob, start, size) == self._heads[choice]
+        for i in np.flatnonzero(same & (size > 8)).tolist():
+            same[i] = _equal(text.blob, int(start[i]), self._raw[int(choice[i])])
+        out[rows[same], choice[same]] = 1.0
+
+
+def _equal(blob: Bytes, start: int, raw: Bytes) -> bool:
+    return bool(np.array_equal(blob[start : start + len(raw)], raw))
+
+
+def _column(entry: Input, columns: dict[str, Column]) -> Column:
+    column = columns.get(entry.field)
+    expected = {"number": (Numbers,), "one_hot": (Text,), "is_missing": (Numbers, Text, Lists)}[entry.kind]
+    if column is None:
+        raise ModelError(f"input `{entry.field}` ({entry.kind}): got no such column, expected one of: {', '.join(sorted(columns))}")
+    if not isinstance(column, expected):
+        raise ModelError(f"input `{entry.field}` ({entry.kind}): got {_KINDS[type(column)]}, expected {_KINDS[expected[0]]}")
+    return column
+
+
+def _floats(entry: Input, column: Numbers, numbers: dict[str, Floats]) -> Floats:
+    if entry.field not in numbers:
+        numbers[entry.field] = column.floats()
+    return numbers[entry.field]
+
+
+def _filled(entry: Input, column: Numbers, numbers: dict[str, Floats]) -> Floats:
+    value = _floats(entry, column, numbers)
+    return value if entry.missing is None else np.where(np.isnan(value), entry.missing, value)
+
+
+def _missing(entry: Input, column: Column, numbers: dict[str, Floats]) -> Bools:
+    if isinstance(column, Numbers):
+        return np.isnan(_floats(entry, column, numbers))
+    return np.zeros(len(column), dtype=np.bool_) if column.valid is None else ~column.valid
