@@ -59,15 +59,19 @@ def create_topics(bootstrap: str, wanted: Sequence[tuple[str, int, bool]], clien
 
 
 def delete_topics(bootstrap: str, names: Sequence[str], client: Mapping[str, str]) -> None:
-    """Delete topics with all their records; those that are absent already are no error."""
+    """Delete topics with all their records, and wait until they are gone; those that are absent already are no error."""
     if not names:
         return
-    for name, future in AdminClient(connection(bootstrap, client)).delete_topics(list(names), operation_timeout=ASK_S).items():
+    admin = AdminClient(connection(bootstrap, client))  # held: its futures die with it
+    for name, future in admin.delete_topics(list(names), operation_timeout=ASK_S).items():
         try:
             future.result()
         except KafkaException as problem:
             if error_of(problem).code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise explained(error_of(problem), f"deleting topic {name}") from problem
+    until = time.monotonic() + SEEN_S_MAX
+    while time.monotonic() < until and set(names) & set(_partition_counts(bootstrap, client, ASK_S)):
+        time.sleep(0.05)
 
 
 def no_broker(bootstrap: str, error: KafkaError) -> StreamInferError:
