@@ -46,7 +46,8 @@ def columns_of_input(item: Value) -> tuple[str, ...]:
     if isinstance(item.data, str):
         return (item.data,)
     section = item.data
-    assert isinstance(section, Section)
+    if not isinstance(section, Section):  # of a model of unknown kind
+        return ()
     if section.has("one_hot"):
         return tuple(f"{section.maybe_text('one_hot')}={value}" for value in section.texts("values"))
     return (f"{section.maybe_text('is_missing')}?",) if section.has("is_missing") else (section.maybe_text("name") or "",)
@@ -96,21 +97,16 @@ def _check_program(model: Section, value: Value, found: Findings) -> None:
 
 
 def _check_input_forms(model: Section, found: Findings) -> None:
-    seen: dict[str, int] = {}
+    seen: dict[str, Value] = {}
     for item in model.items("inputs"):
         section = item.data
         if isinstance(section, Section):
             _check_partners(model, section, found)
         for column in columns_of_input(item):
-            first = seen.setdefault(column, item.line)
-            if first != item.line or columns_of_input(item).count(column) > 1:
-                found.at(
-                    item,
-                    f"{model.label}: input column `{column}` stands there twice",
-                    got=f"`{column}`, first on line {first}",
-                    expected="each column once",
-                    fix="remove one of them",
-                )
+            first = seen.setdefault(column, item)
+            if first is not item or columns_of_input(item).count(column) > 1:
+                what = f"{model.label}: input column `{column}` stands there twice"
+                found.at(item, what, got=f"`{column}`, first on line {first.line}", expected="each column once", fix="remove one of them")
                 break
 
 

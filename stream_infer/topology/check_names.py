@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stream_infer.topology.shape import Type, describe
+from stream_infer.topology.shape import Type, describe, with_article
 from stream_infer.topology.spec import PLACES
 from stream_infer.topology.suggest import closest, listed
 from stream_infer.topology.values import Findings, Section, Spec, Value
@@ -114,7 +114,7 @@ def _check_topics(spec: Spec, found: Findings) -> None:
 
 def _check_references(spec: Spec, found: Findings) -> dict[str, None]:
     """Names that something refers to. A misspelled name counts for the one that was meant, else it would be called unused too."""
-    things = {name: noun for noun, name, _ in _named(spec)} | {name: stage.kind for name, stage in spec.stages.items()}
+    things = _things(spec)
     used: dict[str, None] = {}
     for stage in spec.stages.values():
         for value, kind in _references(stage):
@@ -133,11 +133,26 @@ def _check_references(spec: Spec, found: Findings) -> dict[str, None]:
                 what = f"{stage.label}: unknown {_noun(kind)} `{name}`"
             else:
                 used[name] = None
-                what = f"{stage.label}: `{name}` is a {noun if noun in ('stream', 'model') else noun + ' stage'}"
+                what = f"{stage.label}: `{name}` is {with_article(noun)}"
             if near is not None:
                 used[near] = None
-            found.at(value, what, expected=expected, fix=f"did you mean `{near}`?" if near else "")
+            found.at(
+                value,
+                what,
+                expected=expected,
+                fix=f"did you mean `{near}`?" if near else f"write `{fitting[0]}`" if len(fitting) == 1 else "",
+            )
     return used
+
+
+def _things(spec: Spec) -> dict[str, str]:
+    """What each name is: stream, model, features stage … "" where that is unsure: an unknown kind, or one name for two things."""
+    things: dict[str, str] = {}
+    for noun, name, _ in _named(spec):
+        kind = spec.stages[name].kind if noun == "stage" else noun
+        what = f"{kind} stage" if noun == "stage" and kind else kind
+        things[name] = "" if name in things else what
+    return things
 
 
 def _references(stage: Section) -> Iterator[tuple[Value, Type]]:
@@ -162,21 +177,33 @@ def _noun(kind: Type) -> str:
 def _check_used(spec: Spec, found: Findings, used: dict[str, None]) -> None:
     fixes = {"stream": "remove it, or read it in a stage", "model": "remove it, or name it in `arms`, `shadow` or `model` of a stage"}
     for noun, name, value in _named(spec):
-        if noun in fixes and name not in used:
+        # A stage that forgot to say what it uses has its own problem.
+        if noun in fixes and name not in used and not _forgotten(spec, noun):
             found.at_name(value, f"{noun} `{name}`: no stage uses it", expected="only what is used", fix=fixes[noun])
-    emitted = {stage.maybe_text("from") for _, stage in spec.stages_of("emit", "")}
     for name, stage in spec.stages_of("features", "lookup"):
         if name not in used:
-            found.at(
-                stage,
-                f"stage `{name}`: nothing reads it",
-                expected="a stage with `from: " + name + "`",
-                fix="remove it, or let the next stage read it",
-            )
-    for name, stage in spec.stages_of("model", "bandit"):
-        if name not in emitted and not (name not in used and emitted - spec.stages.keys()):
-            fix = f"add `out: {{kind: emit, from: {name}, to: …}}`"
-            found.at(stage, f"stage `{name}`: nothing emits its answers", expected=f"an emit stage with `from: {name}`", fix=fix)
+            expected = f"a stage with `from: {name}`"
+            found.at(stage, f"stage `{name}`: nothing reads it", expected=expected, fix="remove it, or let the next stage read it")
+    deciders = dict(spec.stages_of("model", "bandit"))
+    emitted = [stage.maybe_text("from") for _, stage in spec.stages_of("emit", "")]
+    if all(name in deciders for name in emitted):
+        for name, stage in deciders.items():
+            if name not in emitted:
+                fix = f"add `out: {{kind: emit, from: {name}, to: …}}`"
+                found.at(stage, f"stage `{name}`: nothing emits its answers", expected=f"an emit stage with `from: {name}`", fix=fix)
+
+
+def _forgotten(spec: Spec, noun: str) -> bool:
+    """Whether a stage lacks a setting that would name a thing of this kind."""
+    if noun == "stream" and not any(True for _ in spec.stages_of("emit")):
+        return True
+    for stage in spec.stages.values():
+        place = PLACES.get(stage.place)
+        for setting in place.settings if place is not None else ():
+            names = setting.type.item.names if setting.type.item is not None else setting.type.names
+            if noun in names and setting.required and not stage.has(setting.name):
+                return True
+    return False
 
 
 def _check_emits(spec: Spec, found: Findings) -> None:
@@ -220,12 +247,13 @@ def _check_circles(spec: Spec, found: Findings) -> list[str]:
     for start in spec.stages:
         path: list[str] = []
         name: str | None = start
-        while name is not None and name in spec.stages and name not in state:
+        while name is not None and name in spec.stages and name not in state and (not path or name not in spec.streams):
             state[name] = "open"
             path.append(name)
             name = reads(spec.stages[name])
-        broken = name is not None and state.get(name) in ("open", "circle")
-        if name is not None and state.get(name) == "open":
+        stream = name in spec.streams
+        broken = not stream and name is not None and state.get(name) in ("open", "circle")
+        if not stream and name is not None and state.get(name) == "open":
             circle = path[path.index(name) :]
             # Read along the data's way: `from` points against it.
             chain = " → ".join([circle[0], *reversed(circle)])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from stream_infer.topology import columns as col
+from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
-from stream_infer.topology.columns import Columns, check_column, kind_of_aggregate
+from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.placement import Placement
 from stream_infer.topology.values import Findings, Section, Spec
 from stream_infer.topology.where_text import parse_where
@@ -19,7 +20,7 @@ def check_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None
         of = f"stream `{source}`" if source in spec.streams else f"the rows of `{source}`"
         if stage.kind == "features":
             draft = placement.of_stage.get(name)
-            _check_features(spec, stage, before, columns, draft.root if draft else None, of, found)
+            check_features(spec, stage, before, columns, draft.root if draft else None, of, found)
         elif stage.kind == "lookup":
             _check_lookup(stage, before, columns, of, found)
         elif stage.kind in ("model", "bandit"):
@@ -28,89 +29,6 @@ def check_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None
             _check_feedback(stage, columns, found)
     _check_teaching(spec, found)
     _check_one_each(spec, placement, found)
-
-
-def _check_features(
-    spec: Spec, stage: Section, before: Columns | None, columns: dict[str, Columns | None], root: str | None, of: str, found: Findings
-) -> None:
-    check_column(found, stage.label, stage.get("group_by"), before, col.A_KEY, of=of)
-    kept = stage.maybe_text("kept_from") or root
-    kept_columns = columns.get(kept) if kept in spec.streams else None
-    of_kept = f"stream `{kept}`"
-    if kept != root and "kept_from" in stage.given:
-        by = stage.get("kept_by") or stage.get("group_by")
-        fix = "" if stage.has("kept_by") else "add `kept_by: …`, its name there"
-        known = before is not None and stage.maybe_text("group_by") in before
-        if stage.has("kept_by") or known:
-            check_column(found, stage.label, by, kept_columns, col.A_KEY, of=of_kept, fix=fix)
-    for feature in stage.sections("values").values():
-        _check_feature(stage, feature, kept_columns, of_kept, found)
-
-
-def _check_feature(stage: Section, feature: Section, columns: Columns | None, of: str, found: Findings) -> None:
-    kind = kind_of_aggregate(feature)
-    if kind is None:
-        return
-    value = feature.get(kind)
-    label = feature.label
-    if kind in ("count", "since_last"):
-        if value is not None and value.data is not True:
-            found.at(value, f"{label}: `{kind}` is false", expected="true", fix=f"write `{kind}: true`, or remove the feature")
-    else:
-        check_column(
-            found,
-            label,
-            value,
-            columns,
-            col.A_NUMBER,
-            of=of,
-            fix="count it instead (`count: true`), or choose a number" if columns and value and value.data in columns else "",
-        )
-    for setting, wanted in (
-        ("k", ("last_k",)),
-        ("window_s", ("count", "sum", "mean", "std", "min", "max")),
-        ("hops", ()),
-        ("shape", ()),
-        ("decimals", ("sum", "mean", "std")),
-    ):
-        given = feature.get(setting)
-        if given is None or not given.given:
-            continue
-        if wanted and kind not in wanted:
-            found.at_name(
-                given,
-                f"{label}: `{setting}` has no meaning with `{kind}`",
-                expected=f"`{setting}` only with: {', '.join(wanted)}",
-                fix=f"remove `{setting}`",
-            )
-        elif setting in ("hops", "shape") and "window_s" not in feature.given:
-            found.at_name(
-                given, f"{label}: `{setting}` without `{'window_s'}`", expected="a window", fix=f"add `window_s: …`, or remove `{setting}`"
-            )
-        elif setting == "hops" and feature.maybe_text("shape") == "tumbling":
-            found.at_name(
-                given,
-                f"{label}: `hops` with a tumbling window, which has no tail",
-                expected="`hops` only with `shape: sliding`",
-                fix="remove `hops`",
-            )
-    if kind == "last_k" and "k" not in feature.given:
-        found.at(feature, f"{label}: `k` is missing", expected="how many values", fix="add `k: 5`")
-    window, hops = feature.maybe_number("window_s"), feature.maybe_number("hops")
-    if window is not None and window * 1000 != round(window * 1000):
-        at = feature.get("window_s")
-        assert at is not None
-        found.at(at, f"{label}: `window_s` is finer than a millisecond", expected="whole milliseconds", fix="round it")
-    elif window is not None and hops is not None and feature.maybe_text("shape") != "tumbling" and window * 1000 < hops:
-        at = feature.get("window_s")
-        assert at is not None
-        found.at(
-            at,
-            f"{label}: a step of window_s / hops is shorter than a millisecond",
-            expected=f"at least {hops / 1000:g}",
-            fix="lower `hops`",
-        )
-    _ = stage
 
 
 def _check_lookup(stage: Section, before: Columns | None, columns: dict[str, Columns | None], of: str, found: Findings) -> None:

@@ -13,7 +13,7 @@ from stream_infer.topology.values import Findings, Section, Spec, Value
 
 Files = Callable[[str], str | None]  # the text of a file, by its path relative to the topology; None where there is none
 
-_INPUT_ONLY = ("schema", "schema_ids", "key", "id", "event_time", "decide_at", "late_after_ms", "future_after_ms", "compacted")
+INPUT_ONLY = ("schema", "schema_ids", "key", "id", "event_time", "decide_at", "late_after_ms", "future_after_ms", "compacted")
 
 
 def check_streams(spec: Spec, files: Files, found: Findings) -> tuple[dict[str, RecordSchema], dict[str, str]]:
@@ -78,7 +78,7 @@ def check_path(label: str, value: Value, found: Findings) -> str | None:
 
 
 def _check_output(stream: Section, written_on: int, found: Findings) -> None:
-    for setting in _INPUT_ONLY:
+    for setting in INPUT_ONLY:
         value = stream.get(setting)
         if value is not None and value.given:
             what = f"{stream.label}: `{setting}` has no meaning here, for line {written_on} writes the stream"
@@ -120,7 +120,7 @@ def _read_schema(stream: Section, value: Value | None, files: Files, texts: dict
 
 def _check_fields(name: str, stream: Section, schema: RecordSchema, found: Findings) -> None:
     columns = col.of_schema(schema, name)
-    of = f"stream `{name}`"
+    of = "its schema"
     for setting, want in (("key", col.A_KEY), ("id", col.A_TEXT), ("event_time", col.A_TIME)):
         col.check_column(found, stream.label, stream.get(setting), columns, want, of=of)
     moment = stream.section("decide_at")

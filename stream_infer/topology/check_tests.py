@@ -64,7 +64,8 @@ def _file_rows(test: Section, value: Value, files: Files, found: Findings) -> li
             value, f"{test.label}: there is no file `{path}`", expected="rows as JSON, one per line", fix="create it, or correct the path"
         )
         return []
-    inside = Findings(path)
+    folder = found.file.rpartition("/")[0]
+    inside = Findings(f"{folder}/{path}" if folder else path)
     inside.problems = found.problems
     rows = []
     for number, line in enumerate(text.splitlines(), start=1):

@@ -108,6 +108,28 @@ def kind_of_aggregate(section: Section) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
+# Settings of a feature that mean something for some aggregates only; `window_s` is asked for by the two others.
+_MEANING = {
+    "k": ("last_k",),
+    "window_s": ("count", "sum", "mean", "std", "min", "max"),
+    "decimals": ("sum", "mean", "std"),
+}
+
+
+def aggregates_with(setting: str) -> tuple[str, ...]:
+    """The aggregates for which a setting of a feature has a meaning."""
+    return _MEANING.get(setting, AGGREGATES)
+
+
+def has_meaning(section: Section, setting: str) -> bool:
+    """Whether a setting of a feature says anything, given the feature's other settings."""
+    if setting in ("hops", "shape") and "window_s" not in section.given:
+        return False
+    if setting == "hops" and section.maybe_text("shape") == "tumbling":
+        return False
+    return kind_of_aggregate(section) in aggregates_with(setting)
+
+
 def check_column(
     found: Findings, label: str, value: Value | None, columns: Columns | None, want: Want, *, of: str, fix: str = ""
 ) -> Column | None:

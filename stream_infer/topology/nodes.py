@@ -263,4 +263,4 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
     if error.context and error.context_mark is not None and error.context_mark.line + 1 != line:
         begun = f" ({error.context}, begun on line {error.context_mark.line + 1})"
     fix = next((fix for words, fix in _FIXES if words in said), "check brackets, quotes and indentation up to here")
-    return Problem(file, line, column, "this is not YAML", said + begun, "YAML", fix)
+    return Problem(file, line, column, "this is not YAML", said + begun, fix=fix)

@@ -73,17 +73,19 @@ class _Reader:
     def section(self, place: Place, node: Mapping, where: _Where, *, kind: str, siblings: tuple[tuple[str, str], ...]) -> Section:
         """A section of a known place. siblings: (word, place) of the other kinds, for settings that stand in the wrong one."""
         values: dict[str, Value] = {}
+        names = {key.text for key, _ in node.entries}
+        given = set(names)
         for key, child in node.entries:
             setting = place.setting(key.text)
             entry = self._entry(where.label, key, child)
-            if setting is None:
-                find_unknown(place, entry, kind, siblings, self.found)
+            meant = setting or find_unknown(place, entry, kind, siblings, self.found)
+            if meant is None or (setting is None and meant.name in names):
                 continue
-            value = self.value(setting, setting.type, child, entry)
+            given.add(meant.name)
+            value = self.value(meant, meant.type, child, entry)
             if value is not None:
-                values[key.text] = value
-        given = frozenset(key.text for key, _ in node.entries)
-        section = Section(place.name, where.label, where.line, where.column, where.source, kind, values, given)
+                values[meant.name] = value
+        section = Section(place.name, where.label, where.line, where.column, where.source, kind, values, frozenset(given))
         find_missing(place, section, self.found)
         fill_defaults(place, section)
         return section
@@ -122,7 +124,14 @@ class _Reader:
                 setting,
                 kind.item,
                 child,
-                replace(entry, words=f"item {number} of `{entry.name}`", inner=label, line=child.start.line, column=child.start.column),
+                replace(
+                    entry,
+                    words=f"item {number} of `{entry.name}`",
+                    inner=label,
+                    line=child.start.line,
+                    column=child.start.column,
+                    source=self._item_source(entry, child),
+                ),
             )
             if value is not None:
                 items.append(value)
@@ -249,6 +258,13 @@ class _Reader:
     def _value(self, data: Data, node: Node, entry: Entry) -> Value:
         plain = isinstance(node, Scalar) and node.plain
         return Value(data, node.start.line, node.start.column, entry.source, entry.line, entry.column, plain)
+
+    def _item_source(self, entry: Entry, node: Node) -> str:
+        """The whole list where that is short, else the item alone."""
+        line = self.lines[node.start.line - 1]
+        if not entry.source.endswith("…") or node.start.line != node.end.line:
+            return entry.source
+        return f"{entry.name}: [… {line[node.start.column - 1 : node.end.column - 1].strip()} …]"
 
     def _source(self, key: Scalar, node: Node) -> str:
         """The entry as it stands in the file, its first line at most."""

@@ -76,6 +76,6 @@ def _number(kind: Type, node: Scalar, entry: Entry, problem: Refuse) -> float | 
         return None
     low, high = kind.low, kind.high
     if (low is not None and value < low) or (high is not None and value > high) or (kind.above is not None and value <= kind.above):
-        problem("is out of bounds", "choose a value within them")
+        problem("is out of bounds")
         return None
     return value

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from stream_infer.errors import Problem
 from stream_infer.topology.read_scalars import Entry
-from stream_infer.topology.shape import Place
+from stream_infer.topology.shape import Place, Setting
 from stream_infer.topology.spec import PLACES
-from stream_infer.topology.suggest import did_you_mean, listed
+from stream_infer.topology.suggest import closest, listed
 from stream_infer.topology.values import Data, Findings, Section, Value
 
 
@@ -47,11 +47,15 @@ def fill_defaults(place: Place, section: Section) -> None:
             section.values[setting.name] = Value(data, *here, given=False)
 
 
-def find_unknown(place: Place, entry: Entry, kind: str, siblings: tuple[tuple[str, str], ...], found: Findings) -> None:
-    """A setting that the place does not have; perhaps one of the other kinds (word, place) in `siblings` has it."""
+def find_unknown(place: Place, entry: Entry, kind: str, siblings: tuple[tuple[str, str], ...], found: Findings) -> Setting | None:
+    """A problem for a setting that the place does not have. Returns the setting that was probably meant.
+
+    kind, siblings: the place's own word, and (word, place) of the other kinds, of which one may have the setting.
+    """
     others = [word for word, other in siblings if word != kind and PLACES[other].setting(entry.name) is not None]
-    near = did_you_mean(entry.name, place.names())
-    fix = near or (f"`{entry.name}` belongs to {' or '.join(others)}" if others else "remove it")
+    near = closest(entry.name, place.names())
+    belongs = f"`{entry.name}` belongs to {' or '.join(others)}" if others else "remove it"
+    fix = f"did you mean `{near}`?" if near else belongs
     expected = listed(place.names()) if place.settings else "no settings: {}"
     found.problems.append(
         Problem(
@@ -64,6 +68,7 @@ def find_unknown(place: Place, entry: Entry, kind: str, siblings: tuple[tuple[st
             fix,
         )
     )
+    return place.setting(near) if near is not None else None
 
 
 def _example(place: Place) -> str:

@@ -146,11 +146,12 @@ def describe(kind: Type) -> str:
     """The type in words for `expected:` lines and the reference page, such as "a number from 0 to 1"."""
     plain = {"text": "text", "boolean": "true or false", "section": "settings", "free": "anything", "kinds": "settings"}
     if kind.form in ("number", "integer"):
-        words = ("an integer" if kind.form == "integer" else "a number") + _bounds(kind)
+        only = kind.low if kind.low == kind.high else None
+        words = ("an integer" if kind.form == "integer" else "a number") + _bounds(kind) if only is None else _plain(only)
     elif kind.form == "choice":
         words = "one of: " + ", ".join(kind.choices)
     elif kind.form == "list" and kind.item is not None:
-        words = "a list of " + describe(kind.item) + (f", at least {kind.items_min}" if kind.items_min > 1 else "")
+        words = "a list" + (f" of at least {kind.items_min} items" if kind.items_min > 1 else "") + ", each " + describe(kind.item)
     elif kind.form == "mapping" and kind.item is not None:
         words = "names, each with " + describe(kind.item)
     elif kind.form == "one_of":
@@ -158,7 +159,7 @@ def describe(kind: Type) -> str:
     elif kind.form == "either":
         words = ", or ".join(describe(option) for option in kind.options)
     elif kind.names:
-        words = "the name of " + " or ".join(_with_article(name) for name in kind.names)
+        words = "the name of " + _either([with_article(name) for name in kind.names])
     else:
         words = kind.pattern_words or plain[kind.form]
     return words + (" or null" if kind.nullable else "")
@@ -178,7 +179,10 @@ def _plain(value: float | None) -> str:
     return f"{value:.10g}" if value is not None else ""
 
 
-def _with_article(name: str) -> str:
-    """The names "stream", "model" and "field" are things of their own; every other name is a kind of stage."""
-    noun = name if name in ("stream", "model", "field") else f"{name} stage"
+def with_article(noun: str) -> str:
+    """A stream, an emit stage."""
     return ("an " if noun[0] in "aeiou" else "a ") + noun
+
+
+def _either(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]

@@ -163,7 +163,7 @@ LEARNING = (
         "a learn stage",
         "Policies and learning models update from rewards; new versions appear at event-time epochs.",
         Setting("kind", choice("learn"), KIND_DOC, "learn", required=True),
-        Setting("from", text(names=("feedback",)), "the feedback that teaches", "outcome", required=True),
+        Setting("from", text(names=("feedback stage",)), "the feedback that teaches", "outcome", required=True),
         Setting("every_s", SECONDS, "event time between two versions", "86400", required=True),
     ),
 )

@@ -30,7 +30,7 @@ _SHA256 = Setting(
     "sha256",
     text(pattern=r"[0-9a-f]{64}", words="64 hexadecimal digits (lower case)"),
     "the digest that the artifact must have; it is checked before a byte is parsed",
-    "9f86d081…",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 )
 
 MODELS = (

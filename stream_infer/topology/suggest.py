@@ -5,6 +5,26 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# What other systems call it.
+OTHER_WORDS = {
+    "input": "from",
+    "source": "from",
+    "output": "to",
+    "sink": "to",
+    "target": "to",
+    "type": "kind",
+    "timestamp": "event_time",
+    "time": "event_time",
+    "ttl": "idle_s",
+    "ttl_s": "idle_s",
+    "path": "artifact",
+    "variants": "arms",
+    "size_s": "window_s",
+    "algorithm": "by",
+    "filter": "where",
+    "features": "inputs",
+}
+
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was most likely meant, None where none is near. Ties go to the earlier in alphabetical order."""
@@ -12,7 +32,10 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     lower = {candidate.lower(): candidate for candidate in reversed(candidates)}
     if word.lower() in lower:
         return lower[word.lower()]
-    near = difflib.get_close_matches(word.lower(), list(lower), n=1, cutoff=0.6)
+    elsewhere = OTHER_WORDS.get(word.lower())
+    if elsewhere in candidates:
+        return elsewhere
+    near = difflib.get_close_matches(word.lower(), list(lower), n=1, cutoff=0.65)  # 0.6 takes `sklearn` for `linear`
     if near:
         return lower[near[0]]
     # `window` for `window_s`, `delay` for `delay_mean_1h`: too short for the ratio, yet plain to a reader.
