@@ -29,8 +29,11 @@ AGAIN_S = 0.005  # between two tries of a call that the broker asked to repeat
 class Transactions:
     """The transactional producer of one worker slot. config: of kafka_client.producer; wait_s_max: the transaction timeout."""
 
-    def __init__(self, config: dict[str, Any], wait_s_max: float, watchdog: Watchdog) -> None:
+    def __init__(
+        self, config: dict[str, Any], wait_s_max: float, watchdog: Watchdog, make: Callable[[dict[str, Any]], Producer] = Producer
+    ) -> None:
         self._config = config
+        self._make = make
         self._id: str = config["transactional.id"]
         self._wait_s_max = wait_s_max
         self._watchdog = watchdog
@@ -141,7 +144,7 @@ class Transactions:
         return Outcome.ABORTED
 
     def _made(self) -> Producer:
-        producer = Producer(self._config)
+        producer = self._make(self._config)
         until = time.monotonic() + self._wait_s_max + ASK_S
         with self._watchdog.over("init_transactions"):
             while True:

@@ -106,7 +106,7 @@ class KafkaCluster:
         create_topics(self._bootstrap, [(f"{self.prefix}-{name}", partitions, False)], {})
         return f"{self.prefix}-{name}"
 
-    def transport(self, slot: str = "0", group: str = "g", **options: Any) -> Transport:
+    def transport(self, slot: str = "0", group: str = "g", **options: Any) -> KafkaTransport:
         heads = options.pop("header_topics", ())
         settings = KafkaSettings(self._bootstrap, f"{self.prefix}-{group}", f"{self.prefix}.{slot}", **options)
         made = KafkaTransport(settings, header_topics=heads)

@@ -16,7 +16,7 @@ def test_one_member_gets_everything_and_topics_of_equal_partitions_stay_together
     assert owner.owned == [(t, n) for t in topics for n in range(3)]
 
     second.join(topics, other)
-    until(lambda: other.owned and len(owner.owned) < 9, first, second, cluster=cluster)
+    until(lambda: other.owned and 0 < len(owner.owned) < 9, first, second, cluster=cluster)
     assert sorted(owner.owned + other.owned) == [(t, n) for t in topics for n in range(3)]
     for held in (owner.owned, other.owned):
         numbers = {n for _, n in held}

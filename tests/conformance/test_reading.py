@@ -111,7 +111,7 @@ def test_a_pause_in_the_middle_goes_on_where_it_stopped(cluster: Cluster) -> Non
     transport.follow((topic, 0), 0)
     found: list[int] = []
     while len(found) < 100:
-        found += [o for o, _, _ in rows_of(transport.poll(7, 10))]
+        found += [o for o, _, _ in rows_of(transport.poll(7, 100))]
         transport.pause([(topic, 0)])
         assert transport.poll(7, 1) == []
         transport.resume([(topic, 0)])

@@ -1,0 +1,184 @@
+"""The error table, against a producer that answers as told: which calls follow which error, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from stream_infer.edge.kafka_transactions import Transactions
+from stream_infer.edge.kafka_watchdog import Watchdog
+from stream_infer.errors import EnvironmentMissing, Fenced
+from stream_infer.flow.transport import Outcome
+
+RETRIABLE = KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, "loading", retriable=True)
+TIMED_OUT = KafkaError(KafkaError._TIMED_OUT, "no answer", retriable=True)
+ABORTABLE = KafkaError(KafkaError.ILLEGAL_GENERATION, "generation", txn_requires_abort=True)
+FORBIDDEN = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "no right", txn_requires_abort=True)
+FENCED = KafkaError(KafkaError._FENCED, "newer instance", fatal=True)
+BAD_STATE = KafkaError(KafkaError.INVALID_TXN_STATE, "state", fatal=True)
+NONE_OF_THREE = KafkaError(KafkaError.UNKNOWN, "what?")
+
+
+class ScriptedProducer:
+    """Notes every call; the n-th call of a name fails as the script says."""
+
+    def __init__(self, script: Mapping[str, Sequence[KafkaError | None]], calls: list[str]) -> None:
+        self._script = {name: list(answers) for name, answers in script.items()}
+        self.calls = calls
+
+    def _answer(self, name: str) -> None:
+        self.calls.append(name)
+        error = self._script[name].pop(0) if self._script.get(name) else None
+        if error is not None:
+            raise KafkaException(error)
+
+    def init_transactions(self, timeout: float) -> None:
+        self._answer("init")
+
+    def begin_transaction(self) -> None:
+        self._answer("begin")
+
+    def produce(self, topic: str, value: bytes | None, key: bytes | None, partition: int) -> None:
+        self._answer("produce")
+
+    def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: object, timeout: float) -> None:
+        self._answer(f"offsets {[(o.topic, o.partition, o.offset) for o in offsets]} {metadata}")
+
+    def commit_transaction(self, timeout: float) -> None:
+        assert timeout == -1
+        self._answer("commit")
+
+    def abort_transaction(self, timeout: float) -> None:
+        self._answer("abort")
+
+    def purge(self, blocking: bool) -> None:
+        self._answer("purge")
+
+    def close(self) -> None:
+        self._answer("close")
+
+    def poll(self, timeout: float) -> int:
+        return 0
+
+
+@pytest.fixture
+def watchdog() -> Iterator[Watchdog]:
+    made = Watchdog(60)
+    yield made
+    made.close()
+
+
+def begun(watchdog: Watchdog, **script: Sequence[KafkaError | None]) -> tuple[Transactions, list[str]]:
+    """One record is in the open transaction; calls holds what comes after it. Later producers succeed in everything."""
+    calls: list[str] = []
+    scripts = iter([script])
+
+    def make(_config: dict[str, Any]) -> Any:
+        return ScriptedProducer(next(scripts, {}), calls)
+
+    transactions = Transactions({"transactional.id": "app.0"}, 0.2, watchdog, make)
+    transactions.send("t", [b"k"], [b"v"], None, None)
+    assert calls == ["init", "begin", "produce"]
+    calls.clear()
+    return transactions, calls
+
+
+OFFSETS = [TopicPartition("in", 0, 7)]
+SENT = "offsets [('in', 0, 7)] meta"
+
+
+def test_a_commit_without_trouble(watchdog: Watchdog) -> None:
+    transactions, calls = begun(watchdog)
+    assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
+    assert calls == [SENT, "commit"]
+    assert not transactions.is_open
+
+
+def test_what_may_be_repeated_is_repeated_with_the_same_arguments(watchdog: Watchdog) -> None:
+    transactions, calls = begun(watchdog, **{SENT: [RETRIABLE, TIMED_OUT, None], "commit": [RETRIABLE, None]})
+    assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
+    assert calls == [SENT, SENT, SENT, "commit", "commit"]
+
+
+@pytest.mark.parametrize("where", [SENT, "commit"])
+def test_an_abortable_error_aborts_and_the_next_transaction_begins_anew(watchdog: Watchdog, where: str) -> None:
+    transactions, calls = begun(watchdog, **{where: [ABORTABLE]})
+    assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
+    assert calls[-2:] == [where, "abort"]
+    assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
+    assert calls[-3:] == ["begin", SENT, "commit"]
+    assert transactions.rebuilt == 0
+
+
+@pytest.mark.parametrize(
+    "script", [{"commit": [TIMED_OUT]}, {"commit": [ABORTABLE], "abort": [TIMED_OUT]}, {"commit": [ABORTABLE], "abort": [BAD_STATE]}]
+)
+def test_an_end_that_nobody_knows_makes_a_new_producer_of_the_same_id(
+    watchdog: Watchdog, script: dict[str, list[KafkaError | None]]
+) -> None:
+    transactions, calls = begun(watchdog, **script)
+    assert transactions.commit([], None) is Outcome.ABORTED
+    assert calls[-3:] == ["purge", "close", "init"]
+    assert transactions.rebuilt == 1
+    assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
+
+
+@pytest.mark.parametrize("error", [FENCED, BAD_STATE, NONE_OF_THREE])
+def test_a_fatal_error_and_one_without_class_end_the_producer(watchdog: Watchdog, error: KafkaError) -> None:
+    transactions, calls = begun(watchdog, commit=[error])
+    with pytest.raises(Fenced, match=r"app\.0"):
+        transactions.commit([], None)
+    assert calls == ["commit"]
+
+
+def test_being_fenced_shows_in_an_abort_too(watchdog: Watchdog) -> None:
+    transactions, _ = begun(watchdog, abort=[FENCED])
+    with pytest.raises(Fenced, match="another process works under the transactional id"):
+        transactions.abort()
+
+
+def test_a_right_that_is_missing_aborts_and_stops_instead_of_going_round_for_ever(watchdog: Watchdog) -> None:
+    transactions, calls = begun(watchdog, commit=[FORBIDDEN])
+    with pytest.raises(EnvironmentMissing, match="ACLs"):
+        transactions.commit([], None)
+    assert calls == ["commit", "abort"]
+
+
+def test_a_record_that_cannot_be_queued_dooms_its_transaction(watchdog: Watchdog) -> None:
+    calls: list[str] = []
+    script: dict[str, list[KafkaError | None]] = {"produce": [KafkaError(KafkaError._STATE, "in error")]}
+    transactions = Transactions({"transactional.id": "app.0"}, 0.2, watchdog, lambda _: ScriptedProducer(script, calls))  # type: ignore[arg-type,return-value]
+    transactions.send("t", [b"k"], [b"v"], None, None)
+    transactions.send("t", [b"k"], [b"v"], None, None)
+    assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
+    assert calls == ["init", "begin", "produce", "abort"]
+
+
+def test_nothing_is_sent_to_end_a_transaction_that_never_began(watchdog: Watchdog) -> None:
+    transactions, calls = begun(watchdog)
+    transactions.abort()
+    calls.clear()
+    assert transactions.abort() is Outcome.ABORTED
+    assert calls == []
+
+
+def test_the_watchdog_calls_out_over_a_call_that_hangs_and_only_then() -> None:
+    stalled: list[str] = []
+    fired = threading.Event()
+
+    def on_stall(what: str, seconds: float) -> None:
+        assert seconds > 0.1
+        stalled.append(what)
+        fired.set()
+
+    watchdog = Watchdog(0.1, on_stall)
+    with watchdog.over("quick"):
+        pass
+    with watchdog.over("commit_transaction"):
+        assert fired.wait(10)
+    watchdog.close()
+    assert stalled == ["commit_transaction"]
