@@ -49,7 +49,7 @@ class KeyTable:
         self._blob_used = 0
         self._blob_live = 0
         self._gone: dict[bytes, None] = {}  # keys freed since the last `take_changes`, in order
-        self._places = np.full(16, _EMPTY, dtype=np.int32)
+        self._places = np.full(64, _EMPTY, dtype=np.int32)
         self._places_taken = 0  # not empty: with a slot, or freed since the last rebuild
         self._grow(8)
 
@@ -61,7 +61,7 @@ class KeyTable:
         """
         count = len(keys)
         found = np.full(count, -1, dtype=np.int64)
-        rows = np.arange(count, dtype=np.int64) if keys.valid is None else np.flatnonzero(keys.valid)
+        rows = np.arange(count, dtype=np.int64) if keys.valid is None else keys.valid.nonzero()[0]
         if not len(rows):
             return found
         hashes = hash64(keys) & self._hash_mask
@@ -177,19 +177,26 @@ class KeyTable:
         """Slots of the keys in these rows, -1 where not there."""
         mask = len(self._places) - 1
         found = np.full(len(rows), -1, dtype=np.int64)
+        wanted = hashes[rows]
         open_ = np.arange(len(rows), dtype=np.int64)  # searches still going on, as places in `rows`
-        at = (hashes[rows] & np.uint64(mask)).astype(np.int64)
+        at = (wanted & np.uint64(mask)).astype(np.int64)
+        stopped = at.copy()  # where each search stopped last
         while len(open_):
-            slot = self._places[at].astype(np.int64)
-            hit = slot >= 0
-            hit[hit] = self._hashes[slot[hit]] == hashes[rows[open_[hit]]]
-            if hit.any():
-                candidates, asked = slot[hit], rows[open_[hit]]
-                same = self._same(keys, asked, candidates)
-                found[open_[hit][same]] = candidates[same]
-                hit[hit] = same
-            on = ~hit & (slot != _EMPTY)
-            open_, at = open_[on], (at[on] + 1) & mask
+            begun = open_
+            while len(open_):
+                slot = self._places[at].astype(np.int64)
+                # Negative slots look at some hash or other, and do not count.
+                hit = (self._hashes[slot] == wanted[open_]) & (slot >= 0)
+                found[open_[hit]], stopped[open_[hit]] = slot[hit], at[hit]
+                on = ~hit & (slot != _EMPTY)
+                open_, at = open_[on], (at[on] + 1) & mask
+            # Bytes are compared once the hashes have met; whose bytes differ goes on behind the place where it stopped.
+            met = begun[found[begun] >= 0]
+            if not len(met):
+                break
+            open_ = met[~self._same(keys, rows[met], found[met])]
+            found[open_] = -1
+            at = (stopped[open_] + 1) & mask
         return found
 
     def _same(self, keys: Text, rows: Ints, slots: Ints) -> Bools:
@@ -227,7 +234,7 @@ class KeyTable:
         self._live[slots] = True
         self.times[slots] = NEVER
         self.count += len(slots)
-        if 2 * (self._places_taken + len(slots)) > len(self._places):
+        if 4 * (self._places_taken + len(slots)) > len(self._places):
             self._rebuild()
         else:
             self._claim(slots)
@@ -264,8 +271,8 @@ class KeyTable:
         self.capacity = capacity
 
     def _rebuild(self) -> None:
-        """Lay out all live slots anew, with at most a quarter of the places taken."""
-        self._places = np.full(max(16, 4 * (1 << max(self.count - 1, 1).bit_length())), _EMPTY, dtype=np.int32)
+        """Lay out all live slots anew, with at most an eighth of the places taken: short searches mean few numpy steps."""
+        self._places = np.full(max(64, 8 * (1 << max(self.count - 1, 1).bit_length())), _EMPTY, dtype=np.int32)
         self._places_taken = 0
         self._claim(self.live())
 

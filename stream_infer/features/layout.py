@@ -154,7 +154,7 @@ class Layout:
             if frame.sums and frame.window.width_ms is not None:
                 fields.append((f"sums_{number}", "<i8", (frame.window.cells, len(frame.sums))))
             if frame.extremes:
-                fields.append((f"extremes_{number}", "<f8", (frame.window.cells, len(frame.extremes))))
+                fields.append((f"extremes_{number}", "<f8", (len(frame.extremes), frame.window.cells)))
         for number, (_, k) in enumerate(self.lists):
             fields += [(f"times_{number}", "<i8", (k,)), (f"values_{number}", "<f8", (k,))]
         return np.dtype(fields)

@@ -65,28 +65,28 @@ def sort_rows(slots: Ints, times: Ints, updates: Bools, reads: Bools, slot_times
     begins = np.empty(count, dtype=np.bool_)
     begins[0] = True
     np.not_equal(row_slot[1:], row_slot[:-1], out=begins[1:])
-    start = np.flatnonzero(begins)
+    start = begins.nonzero()[0]
     slot = row_slot[start]
     known = np.where(slot >= 0, slot_times[slot], NEVER)
-    segment = np.cumsum(begins) - 1
+    segment = begins.cumsum() - 1
     newest_before, newest = _running_newest(segment, start, times, updates, known)
     base = np.where(known > NEVER, slot + 1, 0)
     if idle_ms is not None:
-        reborn = updates & (newest_before > NEVER) & (times - newest_before > idle_ms) & ~begins
-        whole = begins & updates & (newest_before > NEVER) & (times - newest_before > idle_ms)
-        base[segment[whole]] = 0
-        known[segment[whole]] = NEVER
+        reborn = updates & (newest_before > NEVER) & (times - newest_before > idle_ms)
         if reborn.any():
             begins |= reborn
-            fresh = reborn[np.flatnonzero(begins)]
-            old = segment[np.flatnonzero(begins)]
-            start, segment = np.flatnonzero(begins), np.cumsum(begins) - 1
+            first = begins.nonzero()[0]
+            old, fresh = segment[first], reborn[first]
+            start, segment = first, begins.cumsum() - 1
             slot, base, known = slot[old], np.where(fresh, 0, base[old]), np.where(fresh, NEVER, known[old])
-    end = np.append(start[1:], count)
-    updated = np.flatnonzero(np.add.reduceat(updates, start, dtype=np.int64) > 0)
-    # Of the lives of one key in this batch only the last one is kept.
-    last = updated[np.append(slot[updated[1:]] != slot[updated[:-1]], True)] if len(updated) else updated
-    reading = np.flatnonzero(reads[order])
+    end = np.empty_like(start)
+    end[:-1], end[-1] = start[1:], count
+    # Of the lives of one key in this batch only the last one with an update is kept.
+    updated = (np.add.reduceat(updates, start, dtype=np.int64) > 0).nonzero()[0]
+    ends_key = np.ones(len(updated), dtype=np.bool_)
+    np.not_equal(slot[updated[1:]], slot[updated[:-1]], out=ends_key[:-1])
+    last = updated[ends_key]
+    reading = reads[order].nonzero()[0]
     return Segments(order, segment, start, end, base, slot, known, times, updates, newest_before, newest, reading, segment[reading], last)
 
 
@@ -129,12 +129,12 @@ class Placed:
         # A newest time below every row's own time, or none at all, never matters: raising it keeps numbers small.
         self.tile = window.tiles(rows.times)
         self.effective = window.tiles(np.maximum(rows.newest, floor))
-        self.late = np.flatnonzero(rows.updates & (self.tile < self.effective))
+        self.late = (rows.updates & (self.tile < self.effective)).nonzero()[0]
         self.head = window.tiles(rows.newest_before[rows.reads])
         self.high = self.tile[rows.reads]
         # Of a key, the ring remembers `back` tiles before its newest one: a reader behind that sees what is left.
         self.low = np.maximum(self.high, self.head) - window.back
-        self.behind = np.flatnonzero(self.high < self.head)
+        self.behind = (self.high < self.head).nonzero()[0]
         self.base_head = np.where(rows.base_newest > NEVER, window.tiles(rows.base_newest), NEVER)
         self._lifted: Ints | None = None
 
@@ -144,40 +144,50 @@ class Placed:
 
     def first_at(self, segments: Ints, tiles: Ints) -> Ints:
         """The first position in each segment whose effective tile is ≥ the given one; the segment's end if there is none."""
-        if self._lifted is None:
-            self._prepare()
-        assert self._lifted is not None
-        ranks = np.clip(tiles - self._lowest, 0, self._span - 1) if self._ranks is None else np.searchsorted(self._ranks, tiles)
-        return np.searchsorted(self._lifted, segments * self._span + ranks)
+        at = self.rows.start[segments]
+        # Most segments are short and begin in their newest tile: only the others need a search.
+        search = (tiles > self.effective[at]).nonzero()[0]
+        if len(search):
+            at[search] = self._search(segments[search], tiles[search])
+        return at
 
     def pairs(self) -> Iterator[tuple[Ints, Ints]]:
         """(position of a late row, index of a reader after it in its segment), in blocks that cover each such pair once."""
         rows, late = self.rows, self.late
-        first = np.searchsorted(rows.reads, late, side="right")
-        past = np.searchsorted(rows.reads, rows.end[rows.segment[late]], side="left")
-        count = past - first
-        total = np.cumsum(count)
+        if not len(late):
+            return
+        first = rows.reads.searchsorted(late, side="right")
+        count = rows.reads.searchsorted(rows.end[rows.segment[late]], side="left") - first
+        total = count.cumsum()
         begin = 0
         while begin < len(late):
             done = int(total[begin - 1]) if begin else 0
-            stop = max(begin + 1, int(np.searchsorted(total, done + _PAIRS_MAX, side="right")))
+            stop = max(begin + 1, int(total.searchsorted(done + _PAIRS_MAX, side="right")))
             part = slice(begin, stop)
-            yield np.repeat(late[part], count[part]), spans(first[part], count[part])
+            yield late[part].repeat(count[part]), spans(first[part], count[part])
             begin = stop
 
-    def _prepare(self) -> None:
+    def _search(self, segments: Ints, tiles: Ints) -> Ints:
         rows = self.rows
-        self._ranks: Ints | None = None
-        self._lowest, highest = int(self.effective.min()), int(self.effective.max())
-        self._span = highest - self._lowest + 2
-        ranks = self.effective - self._lowest
-        if self._span * len(rows.start) >= _SAFE:
-            self._ranks, ranks = np.unique(self.effective, return_inverse=True)
-            self._span = len(self._ranks) + 1
-        self._lifted = rows.segment * self._span + ranks
+        if self._lifted is None:
+            lowest, highest = int(self.effective.min()), int(self.effective.max())
+            self._span = highest - lowest + 2
+            # Tiles as small numbers; where they lie too far apart to be lifted, their ranks serve as well.
+            self._tiles = np.arange(0) if self._span * len(rows.start) < _SAFE else np.unique(self.effective)
+            self._lowest = lowest
+            if len(self._tiles):
+                self._span = len(self._tiles) + 1
+            self._lifted = rows.segment * self._span + self._small(self.effective)
+        return self._lifted.searchsorted(segments * self._span + self._small(tiles))
+
+    def _small(self, tiles: Ints) -> Ints:
+        if len(self._tiles):
+            return self._tiles.searchsorted(tiles)
+        small: Ints = np.minimum(np.maximum(tiles - self._lowest, 0), self._span - 1)
+        return small
 
 
 def spans(first: Ints, count: Ints) -> Ints:
     """first[0], first[0] + 1, … (count[0] numbers), first[1], …: int64[sum of count]."""
     total = int(count.sum())
-    return np.arange(total, dtype=np.int64) + np.repeat(first - np.cumsum(count) + count, count)
+    return np.arange(total, dtype=np.int64) + (first - count.cumsum() + count).repeat(count)

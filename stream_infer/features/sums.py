@@ -39,7 +39,7 @@ class Sums:
 
     def read(self, frame: Frame, number: int, placed: Placed) -> Ints:
         """What readers see: int64[r, len(frame.sums)]. number: of the frame in the layout."""
-        columns = list(frame.sums)
+        columns = pick(frame.sums)
         if frame.window.width_ms is None:
             total: Ints = self.upto[:, columns]
             return total
@@ -56,7 +56,7 @@ class Sums:
             # Positions took the late row for one of its effective tile: take it out there, put it in where it belongs.
             sign = ((own >= low) & (own <= high)).astype(np.int64) - ((effective >= low) & (effective <= high))
             wrong = np.flatnonzero(sign)
-            for place, column in enumerate(columns):
+            for place, column in enumerate(frame.sums):
                 np.add.at(seen[:, place], readers[wrong], sign[wrong] * self.amounts[late[wrong], column])
         return seen
 
@@ -64,41 +64,49 @@ class Sums:
         """Bring the ring of the frame up to the end of the batch, for all segments to be kept."""
         if frame.window.width_ms is None:
             return
-        rows, columns, cells = self.rows, list(frame.sums), frame.window.cells
+        rows, columns, cells = self.rows, pick(frame.sums), frame.window.cells
         ring = self.state[f"sums_{number}"]
         kept = rows.last
         head = placed.effective[rows.end[kept] - 1]
-        # A key without a past gets every cell anew, so that nothing of the slot's former owner is left.
-        new = np.where(placed.base_head[kept] < head - cells, cells, head - placed.base_head[kept])
-        owner = np.repeat(kept, new)
-        tiles = spans(head - new + 1, new)
-        before = self.origin[owner][:, columns] + self.running[placed.first_at(owner, tiles)][:, columns]
-        ring[rows.slot[owner] + 1, tiles % cells] = before
+        first = np.maximum(placed.base_head[kept], head - cells) + 1
+        # A key without a past, or with a long pause behind it, gets every cell anew. Up to the batch's first tile they hold
+        # the total from before the batch: one stretch of memory, written as one.
+        anew = first == head - cells + 1
+        start = rows.start[kept[anew]]
+        ring[rows.slot[kept[anew]] + 1] = (self.origin[kept[anew]] + self.running[start])[:, None, columns]
+        first[anew] = np.maximum(first[anew], placed.effective[start] + 1)
+        new = head - first + 1
+        if new.any():
+            owner, tiles = kept.repeat(new), spans(first, new)
+            before = self.origin[owner]
+            before += self.running[placed.first_at(owner, tiles)]
+            ring[rows.slot[owner] + 1, tiles % cells] = before[:, columns]
         if len(placed.late):
-            self._write_late(ring, columns, placed, cells)
+            self._write_late(ring, frame, placed)
 
     def write_totals(self) -> None:
         """Bring the totals up to the end of the batch."""
         kept = self.rows.last
         self.state["total"][self.rows.slot[kept] + 1] = self.origin[kept] + self.running[self.rows.end[kept]]
 
-    def _before(self, columns: list[int], number: int, placed: Placed, readers: Ints, tiles: Ints) -> Ints:
+    def _before(self, columns: slice | list[int], number: int, placed: Placed, readers: Ints, tiles: Ints) -> Ints:
         """The key's total, at each reader's turn, over rows of tiles older than the given one: int64[readers, columns]."""
         rows = self.rows
         segment = rows.reader_segment[readers]
         in_ring = tiles <= placed.base_head[segment]
-        out = np.empty((len(readers), len(columns)), dtype=np.int64)
-        old = np.flatnonzero(in_ring)
-        out[old] = self.state[f"sums_{number}"][rows.base[segment[old]], tiles[old] % placed.window.cells]
-        new = np.flatnonzero(~in_ring)
+        ring = self.state[f"sums_{number}"]
+        out = np.empty((len(readers), ring.shape[2]), dtype=np.int64)
+        old = in_ring.nonzero()[0]
+        out[old] = ring[rows.base[segment[old]], tiles[old] % placed.window.cells]
+        new = (~in_ring).nonzero()[0]
         if len(new):
             at = np.minimum(placed.first_at(segment[new], tiles[new]), rows.reads[readers[new]])
             out[new] = self.origin[segment[new]][:, columns] + self.running[at][:, columns]
         return out
 
-    def _write_late(self, ring: Array, columns: list[int], placed: Placed, cells: int) -> None:
+    def _write_late(self, ring: Array, frame: Frame, placed: Placed) -> None:
         """A late row adds to the totals before every tile between its own and its effective one, which is already right."""
-        rows = self.rows
+        rows, cells = self.rows, frame.window.cells
         keeps = np.zeros(len(rows.start), dtype=np.bool_)
         keeps[rows.last] = True
         late = placed.late[keeps[rows.segment[placed.late]]]
@@ -106,9 +114,9 @@ class Sums:
         head = placed.effective[rows.end[segment] - 1]
         first = np.maximum(placed.tile[late], head - cells) + 1
         count = np.maximum(placed.effective[late] - first + 1, 0)
-        tiles, row = spans(first, count), np.repeat(late, count)
+        tiles, row = spans(first, count), late.repeat(count)
         where = (rows.slot[rows.segment[row]] + 1, tiles % cells)
-        for place, column in enumerate(columns):
+        for place, column in enumerate(frame.sums):
             np.add.at(ring[:, :, place], where, self.amounts[row, column])
 
     def _fill(self, values: dict[str, Floats]) -> None:
@@ -130,6 +138,13 @@ class Sums:
                 square = fixed * fixed
                 self.amounts[:, at + 2] = square >> _HALF
                 self.amounts[:, at + 3] = square & _LOW
+
+
+def pick(columns: tuple[int, ...]) -> slice | list[int]:
+    """An index that takes these columns; a slice where they stand side by side, for it copies nothing."""
+    if columns and columns == tuple(range(columns[0], columns[-1] + 1)):
+        return slice(columns[0], columns[-1] + 1)
+    return list(columns)
 
 
 def mean(count: Ints, total: Ints, decimals: int) -> Floats:
