@@ -75,10 +75,15 @@ def cut(data: bytes, size: int) -> list[bytes]:
 
 def gather_bytes(blob: Bytes, start: Ints, size: Ints) -> Bytes:
     """The spans blob[start[i] : start[i] + size[i]] joined end to end: uint8[sum of size]."""
-    total = int(size.sum())
-    first = np.cumsum(size) - size
-    picked: Bytes = blob[np.arange(total, dtype=np.int64) + np.repeat(start - first, size)]
+    picked: Bytes = blob[spans(start, size)]
     return picked
+
+
+def spans(first: Ints, count: Ints) -> Ints:
+    """first[0], first[0] + 1, … (count[0] numbers), first[1], …: int64[sum of count]."""
+    out: Ints = np.arange(int(count.sum()), dtype=np.int64)
+    out += (first - count.cumsum() + count).repeat(count)
+    return out
 
 
 def pack_text(keys: Sequence[bytes]) -> Text:

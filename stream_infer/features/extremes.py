@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.features.layout import Frame, Layout
-from stream_infer.features.segments import Placed, Segments, spans
+from stream_infer.features.segments import Placed, Segments
 from stream_infer.features.sums import pick
 from stream_infer.records import Floats, Ints
-from stream_infer.state import Array
+from stream_infer.state import Array, spans
 
 
 class Extremes:

@@ -14,7 +14,7 @@ import numpy as np
 
 from stream_infer.hashing import hash64, words_at
 from stream_infer.records import Bools, Hashes, Ints, Text
-from stream_infer.state import Array, StateError, gather_bytes
+from stream_infer.state import Array, StateError, gather_bytes, spans
 
 NEVER = -(1 << 60)  # the time of a slot that was never updated
 _EMPTY, _FREED = -1, -2
@@ -95,6 +95,7 @@ class KeyTable:
         self._dirty[slots] = False
         self.times[slots] = NEVER
         self.count -= len(slots)
+        self._blob[spans(self._start[slots], self._size[slots])] = 0  # a forgotten key is not to be found in memory either
         self._blob_live -= int(self._size[slots].sum())
         self._freed.extend(slots.tolist())
 

@@ -19,6 +19,7 @@ import numpy as np
 from stream_infer.features.keys import NEVER
 from stream_infer.features.layout import Window
 from stream_infer.records import Bools, Ints
+from stream_infer.state import spans
 
 _PAIRS_MAX = 1 << 18  # late rows times readers, looked at in one go: bounds memory, not the answer
 _SAFE = 1 << 62
@@ -173,7 +174,7 @@ class Placed:
             lowest, highest = int(self.effective.min()), int(self.effective.max())
             self._span = highest - lowest + 2
             # Tiles as small numbers; where they lie too far apart to be lifted, their ranks serve as well.
-            self._tiles = np.arange(0) if self._span * len(rows.start) < _SAFE else np.unique(self.effective)
+            self._tiles: Ints = np.arange(0) if self._span * len(rows.start) < _SAFE else np.unique(self.effective)
             self._lowest = lowest
             if len(self._tiles):
                 self._span = len(self._tiles) + 1
@@ -182,12 +183,7 @@ class Placed:
 
     def _small(self, tiles: Ints) -> Ints:
         if len(self._tiles):
-            return self._tiles.searchsorted(tiles)
+            ranks: Ints = np.searchsorted(self._tiles, tiles)
+            return ranks
         small: Ints = np.minimum(np.maximum(tiles - self._lowest, 0), self._span - 1)
         return small
-
-
-def spans(first: Ints, count: Ints) -> Ints:
-    """first[0], first[0] + 1, … (count[0] numbers), first[1], …: int64[sum of count]."""
-    total = int(count.sum())
-    return np.arange(total, dtype=np.int64) + (first - count.cumsum() + count).repeat(count)

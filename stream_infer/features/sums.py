@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.features.layout import SQUARE_BOUND, SUM_BOUND, Frame, Layout
-from stream_infer.features.segments import Placed, Segments, spans
+from stream_infer.features.segments import Placed, Segments
 from stream_infer.records import Floats, Ints
-from stream_infer.state import Array
+from stream_infer.state import Array, spans
 
 _HALF = 31
 _LOW = (1 << _HALF) - 1

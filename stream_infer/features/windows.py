@@ -57,7 +57,7 @@ class FeatureState(KeyedState):
 
         times: int64[n] ms; values: float64[n] for each of settings.fields(), looked at where `updates`; updates, reads: bool[n].
         """
-        times = np.clip(times, -TIME_MAX, TIME_MAX)
+        times = np.minimum(np.maximum(times, -TIME_MAX), TIME_MAX)
         parts = []
         for piece in self._pieces(updates):
             part = {name: column[piece] for name, column in values.items()}

@@ -48,7 +48,7 @@ ROWS = st.lists(
     st.tuples(st.sampled_from([b"x", b"x", b"x", b"y", b"z", b"w", None]), STEPS, NUMBERS, NUMBERS, st.sampled_from([0, 1, 2, 3, 3])),
     max_size=40,
 )
-SLOW = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+SLOW = settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 def rows_of(drawn: list[tuple[bytes | None, int, float, float, int]], begin: int = -700) -> list[Row]:
@@ -261,6 +261,7 @@ def test_a_forgotten_key_leaves_a_tombstone_and_no_trace() -> None:
 
     keys, values = state.changes()
     assert (keys, values) == ([b"ksomebody"], [None])
+    assert not any(b"somebody" in array.tobytes() for array in (*state.snapshot().values(), state._table._blob))
     assert not (state._rows["total"] == 12345675).any()
     assert len(state) == 1
 
