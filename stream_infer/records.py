@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class Numbers:
         return len(self.values)
 
     def take(self, rows: Selection) -> Numbers:
+        """Some of the rows."""
         return Numbers(self.values[rows], None if self.valid is None else self.valid[rows])
 
     def floats(self) -> Floats:
@@ -42,6 +44,7 @@ class Numbers:
         return out
 
     def to_list(self) -> list[object]:
+        """The rows as Python values, None where absent: for tests and slow paths."""
         values = self.values.tolist()
         return values if self.valid is None else [v if ok else None for v, ok in zip(values, self.valid, strict=True)]
 
@@ -60,16 +63,27 @@ class Text:
         return len(self.start)
 
     def take(self, rows: Selection) -> Text:
+        """Some of the rows; nothing is copied but their places."""
         return Text(self.blob, self.start[rows], self.size[rows], None if self.valid is None else self.valid[rows], self.is_bytes)
+
+    def compact(self) -> Text:
+        """The same rows; their bytes alone, end to end, where the block holds much else (rows taken from a large batch)."""
+        total = int(self.size.sum())
+        if len(self.blob) <= 2 * total + 64:
+            return self
+        start, items = _gathered(self.blob, self.start, self.size, total)
+        return Text(items, start, self.size, self.valid, self.is_bytes)
 
     def raw(self) -> list[bytes | None]:
         """The rows as bytes objects, None where absent: for keys of records and other slow paths."""
-        view = self.blob.tobytes()
-        spans = zip(self.start.tolist(), (self.start + self.size).tolist(), strict=True)
+        own = self.compact()
+        view = own.blob.tobytes()
+        spans = zip(own.start.tolist(), (own.start + own.size).tolist(), strict=True)
         rows = [view[a:b] for a, b in spans]
         return list(rows) if self.valid is None else [r if ok else None for r, ok in zip(rows, self.valid, strict=True)]
 
     def to_list(self) -> list[object]:
+        """The rows as Python values, None where absent: for tests and slow paths."""
         if self.is_bytes:
             return list(self.raw())
         return [None if row is None else row.decode() for row in self.raw()]
@@ -98,9 +112,19 @@ class Lists:
         return len(self.start)
 
     def take(self, rows: Selection) -> Lists:
+        """Some of the rows; nothing is copied but their places."""
         return Lists(self.items, self.start[rows], self.size[rows], None if self.valid is None else self.valid[rows])
 
+    def compact(self) -> Lists:
+        """The same rows; their items alone, end to end, where the pool holds much else."""
+        total = int(self.size.sum())
+        if len(self.items) <= 2 * total + 64:
+            return self
+        start, items = _gathered(self.items, self.start, self.size, total)
+        return Lists(items, start, self.size, self.valid)
+
     def to_list(self) -> list[object]:
+        """The rows as Python values, None where absent: for tests and slow paths."""
         spans = zip(self.start.tolist(), self.size.tolist(), strict=True)
         rows = [self.items[a : a + n].tolist() for a, n in spans]
         return rows if self.valid is None else [r if ok else None for r, ok in zip(rows, self.valid, strict=True)]
@@ -109,10 +133,20 @@ class Lists:
     def of_matrix(matrix: NDArray[np.generic]) -> Lists:
         """matrix: [n, k]; every row a list of k items."""
         rows, width = matrix.shape
-        return Lists(np.ascontiguousarray(matrix).reshape(-1), np.arange(rows, dtype=np.int64) * width, np.full(rows, width, dtype=np.int64))
+        return Lists(
+            np.ascontiguousarray(matrix).reshape(-1), np.arange(rows, dtype=np.int64) * width, np.full(rows, width, dtype=np.int64)
+        )
 
 
 Column = Numbers | Text | Lists
+_T = TypeVar("_T", bound=np.generic)
+
+
+def _gathered(pool: NDArray[_T], start: Ints, size: Ints, total: int) -> tuple[Ints, NDArray[_T]]:
+    """Starts within, and the pool of, these spans laid end to end."""
+    ends = np.cumsum(size)
+    first = ends - size
+    return first, pool[np.repeat(start - first, size) + np.arange(total, dtype=np.int64)]
 
 
 def empty_text(rows: int) -> Text:
@@ -131,10 +165,11 @@ def concat_columns(parts: Sequence[Column]) -> Column:
         valid = np.concatenate([np.ones(len(part), dtype=np.bool_) if part.valid is None else part.valid for part in parts])
     if isinstance(first, Numbers):
         return Numbers(np.concatenate([part.values for part in parts if isinstance(part, Numbers)]), valid)
-    pools: list[NDArray[np.generic]] = [part.blob if isinstance(part, Text) else part.items for part in parts if not isinstance(part, Numbers)]
+    spans = [part.compact() for part in parts if not isinstance(part, Numbers)]  # else every join would carry all bytes ever read
+    pools: list[NDArray[np.generic]] = [part.blob if isinstance(part, Text) else part.items for part in spans]
     shifts = np.cumsum([0] + [len(pool) for pool in pools[:-1]])
-    start = np.concatenate([part.start + shift for part, shift in zip(parts, shifts, strict=True) if not isinstance(part, Numbers)])
-    size = np.concatenate([part.size for part in parts if not isinstance(part, Numbers)])
+    start = np.concatenate([part.start + shift for part, shift in zip(spans, shifts, strict=True)])
+    size = np.concatenate([part.size for part in spans])
     pool = np.concatenate(pools)
     if isinstance(first, Text):
         return Text(pool.astype(np.uint8, copy=False), start, size, valid, first.is_bytes)
@@ -149,6 +184,7 @@ class Rejected:
     reason: list[str] = field(default_factory=list)
 
     def add(self, index: int, reason: str) -> None:
+        """One more row."""
         self.index.append(index)
         self.reason.append(reason)
 
@@ -175,10 +211,18 @@ class Fetched:
         return len(self.offsets)
 
     def take(self, rows: Selection) -> Fetched:
+        """Some of the records."""
         heads = None
         if self.headers is not None:
             heads = [self.headers[i] for i in np.arange(len(self))[rows].tolist()]
-        return replace(self, offsets=self.offsets[rows], timestamps=self.timestamps[rows], keys=self.keys.take(rows), values=self.values.take(rows), headers=heads)
+        return replace(
+            self,
+            offsets=self.offsets[rows],
+            timestamps=self.timestamps[rows],
+            keys=self.keys.take(rows),
+            values=self.values.take(rows),
+            headers=heads,
+        )
 
 
 @dataclass(slots=True)
@@ -198,6 +242,7 @@ class Batch:
         return len(self.offsets)
 
     def take(self, rows: Selection) -> Batch:
+        """Some of the rows."""
         columns = {name: column.take(rows) for name, column in self.columns.items()}
         return Batch(self.topic, self.partition, self.offsets[rows], self.event_time[rows], columns)
 

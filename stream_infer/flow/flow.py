@@ -161,13 +161,19 @@ class Flow:
                 task.promise(stream, promised)
         return self._pause_full(partition, readers)
 
+    def _room(self) -> int:
+        """Rows that one partition may have waiting at one task."""
+        return max(1000, self.plan.rows_in_flight_max // max(1, len(self._readers)))
+
     def _pause_full(self, partition: Partition, readers: list[Task]) -> list[Command]:
-        share = max(1000, self.plan.rows_in_flight_max // max(1, len(self._readers)))
-        full = max(task.buffered(partition) for task in readers) >= share
-        if full and partition not in self._paused and min(task.buffered(partition) for task in readers) > 0:
-            self._paused.add(partition)
-            return [Pause([partition])]
-        return []
+        if partition in self._paused or partition in self._limiting() or max(task.buffered(partition) for task in readers) < self._room():
+            return []
+        self._paused.add(partition)
+        return [Pause([partition])]
+
+    def _limiting(self) -> set[Partition]:
+        """Partitions that some task cannot go on without, whatever else waits there."""
+        return {p for task in self.tasks.values() if not task.busy and (p := task.limiting()) is not None}
 
     def _resume(self, partitions: Iterable[Partition]) -> list[Command]:
         again = sorted(p for p in partitions if p in self._paused)
@@ -181,14 +187,12 @@ class Flow:
             task.time(notice.at_end, self._mode.ends)
             if not self._draining:
                 commands += self._step(task)
-        share = max(1000, self.plan.rows_in_flight_max // max(1, len(self._readers)))
-        # Half full: resuming costs a fetch, so not for every row. Empty at any reader: that task may hold up all others.
-        low = [
-            p
-            for p in self._paused
-            if max(t.buffered(p) for t in self._readers[p]) < share // 2 or min(t.buffered(p) for t in self._readers[p]) == 0
-        ]
-        return commands + self._resume(low)
+        if self._paused:
+            # Half full, not full: resuming costs a fetch (20 to 40 ms), so not for every row.
+            half = self._room() // 2
+            low = {p for p in self._paused if max(task.buffered(p) for task in self._readers[p]) < half}
+            commands += self._resume(low | (self._limiting() & self._paused))
+        return commands
 
     def _step(self, task: Task) -> list[Command]:
         return self._numbered(task, task.step(self._now))

@@ -246,9 +246,10 @@ class Merge:
         held = [int(c.held_keys().min()) for c in self.channels if len(c.held_keys())]
         return min(heads + held + ([] if heads else [self.clock(now)]))
 
-    def starving(self) -> list[Channel]:
-        """Channels that hold the others back: empty, not ended."""
-        return [c for c in self.channels if not c.ended and not c.buffered()]
+    def limiting(self) -> Channel | None:
+        """The channel that holds the others back: of the lowest watermark. More of it must be read before anything else helps."""
+        waiting = [c for c in self.channels if c.gates and not c.ended]
+        return min(waiting, key=lambda c: (c.watermark, c.place), default=None)
 
     def chunk(self, now: int) -> Chunk | None:
         """The next rows in order, or None when too little is known yet."""

@@ -74,6 +74,7 @@ class Task:
         self._advanced = BEGIN
         self._saved = b""
         self.busy = False
+        self._can_begin = False
         self.dirty = False  # something happened since the last checkpoint
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -137,6 +138,11 @@ class Task:
         """Offset after the last record read."""
         return self._read_to.get(partition, 0)
 
+    def limiting(self) -> Partition | None:
+        """The partition of which more must be read before this task can begin a chunk; None when none is missing."""
+        channel = None if self._can_begin else self.merge.limiting()
+        return None if channel is None else (channel.topic, channel.place.partition)
+
     def oldest(self, partition: Partition) -> int | None:
         """Event time of the first row read but not worked on; None when there is none."""
         times = [time for channel in self._by_partition[partition] if (time := channel.first_time()) is not None]
@@ -153,6 +159,7 @@ class Task:
         if self.busy:
             return []
         chunk = self.merge.chunk(now)
+        self._can_begin = chunk is not None
         if chunk is not None:
             self.busy = self.dirty = True
             commands = self.work.start(chunk)
