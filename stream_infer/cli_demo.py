@@ -152,7 +152,8 @@ def _trace(host: Host) -> RunTrace:
     """The samples of the run, as columns."""
     samples = host.observer.samples
     seconds = np.array([at - samples[0][0] for at, _, _ in samples])
-    rows = np.diff(np.array([rows for _, rows, _ in samples], dtype=np.int64), prepend=0)
+    total = np.array([0, *(rows for _, rows, _ in samples)], dtype=np.int64)
+    rows = total[1:] - total[:-1]
     lag = np.array([lag for _, _, lag in samples], dtype=np.int64)
     sizes = sorted(host.observer.batch_rows)
     counts = [host.observer.batch_rows[size] for size in sizes]

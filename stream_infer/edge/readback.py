@@ -131,4 +131,5 @@ def _floats(column: Column) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 def _matrix(column: Column, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     assert isinstance(column, Lists)
     places = column.start[:, None] + np.arange(width, dtype=np.int64)
-    return column.items[places].astype(np.float64).reshape(len(column), width)
+    out: np.ndarray[tuple[int, int], np.dtype[np.float64]] = column.items[places].astype(np.float64).reshape(len(column), width)
+    return out

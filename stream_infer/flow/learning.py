@@ -16,7 +16,7 @@ from stream_infer.flow.enrich import flowing_rows
 from stream_infer.flow.merge import BEGIN, END, Chunk
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import mark
-from stream_infer.learn.learner import FtrlLogistic, SgdLinear, make_learner
+from stream_infer.learn.learner import Learner, learner_of
 from stream_infer.learn.stats import PolicyLearner
 from stream_infer.models.version import ModelVersion
 from stream_infer.records import Floats, Ints, Lists, Matrix, Numbers
@@ -34,13 +34,13 @@ class Learning:
         decide = next(s for other in plan.sections for s in other.steps if isinstance(s, DecideStep) and s.name == step.policy_of)
         self._policy = PolicyLearner(len(decide.arms)) if decide.policy.kind != "fixed" else None
         self._context = context_inputs(plan)
-        self._learners: dict[str, SgdLinear | FtrlLogistic] = {}
+        self._learners: dict[str, Learner] = {}
         self.stores: dict[str, Store] = {}
         if self._policy is not None:
             self.stores[step.policy_of] = self._policy
         for model in self._context.models:
             assert model.learns is not None
-            self.stores[model.name] = self._learners[model.name] = make_learner(model.learns, len(model.columns()))
+            self.stores[model.name] = self._learners[model.name] = learner_of(model.learns, model.columns())
         self._fresh = False
         self._rows = 0
         self._published = BEGIN
@@ -101,9 +101,9 @@ class Learning:
         return [Produce(self._plan.models_topic, 0, [*keys, key], [*values, value])]
 
     def _versions(self, number: int, effective_ms: int) -> list[ModelVersion]:
-        payloads = {name: learner.model().to_bytes(self._plan.models[name].columns()) for name, learner in self._learners.items()}
+        payloads = {name: learner.model().to_bytes() for name, learner in self._learners.items()}
         if self._policy is not None:
-            payloads[self._step.policy_of] = self._policy.stats.to_bytes()
+            payloads[self._step.policy_of] = self._policy.stats().to_bytes()
         return [ModelVersion.of(name, number, effective_ms, self._rows, payload) for name, payload in payloads.items()]
 
     def extra(self) -> object:

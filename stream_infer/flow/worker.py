@@ -191,9 +191,11 @@ class Worker:
     def step(self, wait_ms: int) -> bool:
         """Once around: read, answer, commit if due. False when nothing was there to do."""
         fetched = self.transport.poll(POLL_ROWS_MAX, 0 if self.flow.ready() or self.flow.in_flight() else wait_ms)
-        self._restore_wanted()
+        # Before restoring: these records were read at the places of the tasks that were there then. A task that comes back begins
+        # elsewhere, and would take the first rows it sees for the place where it reads.
         for batch in fetched:
             self._carry_out(self.flow.handle(Read(batch)))
+        self._restore_wanted()
         self._take_answers(0 if fetched else min(wait_ms, 1) if self.flow.in_flight() else 0)
         began, answered = self._clock(), self.flow.stats.rows_answered
         at_end = frozenset(p for p in self._inputs() if self.transport.at_end(p))
