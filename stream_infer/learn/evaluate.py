@@ -72,9 +72,10 @@ class Errors:
 
     def r2(self) -> float:
         """Share of the labels' variance that the answers explain; NaN where the labels do not vary."""
-        # rows · Σy² - (Σy)², in whole numbers: nothing cancels.
-        spread = ((self.rows * self.label_squared) << UNIT) - self.label * self.label
-        return 1.0 - (self.squared * self.rows << UNIT) / spread if spread > 0 else math.nan
+        # rows · Σy² - (Σy)², in whole numbers; only each y² was rounded, by 2**-53 of itself: less than 2**-50 is no variance.
+        squares = self.rows * self.label_squared << UNIT
+        spread = squares - self.label * self.label
+        return 1.0 - (self.squared * self.rows << UNIT) / spread if spread > squares >> 50 else math.nan
 
 
 class Progress:
@@ -148,7 +149,7 @@ class OffPolicy:
         if self.rows < 2:
             return math.nan, math.nan
         total, squares = self.sums["wr"], self.sums["wwrr"]
-        spread = ((self.rows * squares) << UNIT) - total * total
+        spread = max((self.rows * squares << UNIT) - total * total, 0)  # below 0 by the rounding of squares only
         variance = spread / (1 << 2 * UNIT) / self.rows / (self.rows - 1)
         return value(total) / self.rows, math.sqrt(variance / self.rows)
 
