@@ -11,22 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_infer.features.table import TableState
-from stream_infer.features.vectorise import Vectoriser
 from stream_infer.features.windows import FeatureState
-from stream_infer.feedback import Decisions, FeedbackJoin, FeedbackRows
-from stream_infer.flow.commands import Command, Install, Produce
+from stream_infer.feedback import Decisions
+from stream_infer.flow.commands import Command, Install
+from stream_infer.flow.context import context_inputs
 from stream_infer.flow.deciding import Choice, Decider
-from stream_infer.flow.emitting import AnswerEmitter, CutEmitter, JoinedEmitter, RejectEmitter
-from stream_infer.flow.enrich import Flowing, Kept, apply_features, apply_lookup, as_text, flowing_rows, kept_rows, numbers, rejected_rows
-from stream_infer.flow.merge import BEGIN, END, VERSIONS, Chunk
+from stream_infer.flow.emitting import AnswerEmitter, CutEmitter, RejectEmitter
+from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejected_rows
+from stream_infer.flow.joining import Joining, both, declined
+from stream_infer.flow.merge import BEGIN, VERSIONS, Chunk
 from stream_infer.flow.reparting import Repartitioner
 from stream_infer.flow.rows import Bad, Rows
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, VersionTable
-from stream_infer.models.settings import ModelSettings
 from stream_infer.records import Bools, Floats, Matrix, Text
 from stream_infer.state import Store
-from stream_infer.topology.plan import DecideStep, FeatureStep, FeedbackStep, LearnStep, LookupStep, Plan, RepartitionStep, SectionPlan
+from stream_infer.topology.plan import DecideStep, FeatureStep, FeedbackStep, LookupStep, Plan, RepartitionStep, SectionPlan
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Answering:
         self.stores: dict[str, Store] = {VERSIONS: self._versions}
         self._features: dict[str, FeatureState] = {}
         self._tables: dict[str, TableState] = {}
-        self.joins: list[_Joining] = []
+        self.joins: list[Joining] = []
         self.deciding: _Deciding | None = None
         self._repartitioner: Repartitioner | None = None
         self.context = context_inputs(plan)
@@ -71,7 +71,7 @@ class Answering:
             emitter = AnswerEmitter(step, emits_to, plan.decisions_topic, self._partition, section.partitions)
             self.deciding = _Deciding(decider, emitter)
         elif isinstance(step, FeedbackStep):
-            joining = _Joining(plan, self._partition, step, self.context.width)
+            joining = Joining(plan, self._partition, step, self.context.width)
             self.joins.append(joining)
             self.stores[step.name] = joining.join
 
@@ -151,6 +151,8 @@ class Answering:
             commands += self._answer(chunk, choice, ok, context)
             decisions = self._decisions(choice, ok, context)
             self.deciding.decider.choice = None
+        if self.joins and self.deciding is not None:
+            decisions = both(decisions, self._declined(self.deciding.decider))
         for joining in self.joins:
             commands += joining.take(chunk, decisions, self.rejects, self.stats)
         return commands
@@ -194,10 +196,10 @@ class Answering:
 
     def _decisions(self, choice: Choice, ok: Bools, context: Matrix) -> Decisions:
         assert self.deciding is not None
-        rows, flowing = np.flatnonzero(ok), choice.flowing
+        rows, flowing, bad = np.flatnonzero(ok), choice.flowing, np.flatnonzero(~ok)
         answer = self.deciding.emitter.answers(choice).floats()
         policy_version = np.full(len(rows), choice.policy_version, dtype=np.int64)
-        return Decisions(
+        answered = Decisions(
             ids=choice.ids.take(rows),
             event_time=flowing.times[rows],
             order_key=flowing.keys[rows],
@@ -207,6 +209,12 @@ class Answering:
             answer=answer[rows],
             features=context[rows],
         )
+        faults = declined(choice.ids.take(bad), flowing.times[bad], flowing.keys[bad], self.context.width) if len(bad) else None
+        return both(answered, faults) or answered
+
+    def _declined(self, decider: Decider) -> Decisions | None:
+        left, decider.left_out = decider.left_out, None
+        return None if left is None else declined(decider.ids(left), left.times, left.keys, self.context.width)
 
     def advance(self, reached: int) -> list[Command]:
         """Close what can be closed; promise the learn section how far this task has come."""
@@ -233,101 +241,3 @@ class Answering:
         if self._repartitioner is not None and isinstance(extra, dict):
             self._repartitioner.marked = extra["repartitioned"]
         return [Install(v.name, v.version, v.payload) for v in self._versions.installed() if v.name in self._plan.models]
-
-
-@dataclass(slots=True)
-class Context:
-    """What learners see of a decision: the union of the inputs of all models that learn, each model's matrix side by side."""
-
-    models: tuple[ModelSettings, ...]
-    vectorisers: tuple[Vectoriser, ...]
-
-    @property
-    def width(self) -> int:
-        """Columns of matrix()."""
-        return sum(len(model.columns()) for model in self.models)
-
-    def matrix(self, choice: Choice) -> Matrix:
-        """float32[rows, width]."""
-        parts = []
-        for model, vectoriser in zip(self.models, self.vectorisers, strict=True):
-            made = choice.matrices.get(model.name)
-            parts.append(vectoriser.matrix(choice.flowing.columns) if made is None else made)
-        return np.concatenate(parts, axis=1) if parts else np.zeros((len(choice), 0), dtype=np.float32)
-
-
-def context_inputs(plan: Plan) -> Context:
-    """The context of a plan: of its learn step's models, in the plan's order."""
-    steps = [step for section in plan.sections for step in section.steps if isinstance(step, LearnStep)]
-    models = tuple(plan.models[name] for step in steps for name in step.models)
-    return Context(models, tuple(Vectoriser(model.inputs) for model in models))
-
-
-class _Joining:
-    """One feedback step of a task."""
-
-    def __init__(self, plan: Plan, partition: int, step: FeedbackStep, width: int) -> None:
-        self._step, self._partition = step, partition
-        self._topic = plan.streams[step.feedback].topic
-        self.join = FeedbackJoin(step.settings, width)
-        self._emitter = JoinedEmitter(plan.streams[step.joined_to].topic, partition)
-        learn = [s for other in plan.sections for s in other.steps if isinstance(s, LearnStep)]
-        self._every_ms = learn[0].every_ms if learn else None
-        none, no_numbers, no_text = np.zeros(0, dtype=np.int64), np.zeros(0), Text.of([])
-        self._no_decisions = Decisions(no_text, none, none, none, no_numbers, none, no_numbers, np.zeros((0, width), dtype=np.float32))
-        self._no_feedback = FeedbackRows(no_text, none, none, no_numbers, None, no_text)
-        self.marked = BEGIN
-
-    def take(self, chunk: Chunk, decisions: Decisions | None, rejects: RejectEmitter, stats: Stats) -> list[Command]:
-        """Decisions and feedback of a chunk; joined rows come when time has passed their wait."""
-        kept = kept_rows(chunk, self._step.feedback)
-        rows = self._feedback(kept) if kept is not None else None
-        if decisions is None and rows is None:
-            return []
-        return self._emit(decisions, rows, chunk.reached - 1, rejects, stats)
-
-    def _feedback(self, kept: Kept) -> FeedbackRows | None:
-        mine = ~kept.dead & (kept.partition == self._partition)
-        if not mine.any():
-            return None
-        settings = self._step.settings
-        columns = {name: column.take(mine) for name, column in kept.columns.items()}
-        places = zip(kept.partition[mine].tolist(), kept.offsets[mine].tolist(), strict=True)
-        address = Text.of(f"{self._topic}-{partition}-{offset}" for partition, offset in places)
-        own = None if settings.feedback_id is None else as_text(columns[settings.feedback_id])
-        return FeedbackRows(
-            ids=as_text(columns[settings.on]),
-            event_time=kept.times[mine],
-            order_key=kept.keys[mine],
-            labels=numbers(columns[settings.label]),
-            feedback_ids=own,
-            address=address,
-        )
-
-    def advance(self, reached: int, rejects: RejectEmitter, stats: Stats) -> list[Command]:
-        """No row with a lower order key will follow: close, and promise at every epoch's edge."""
-        edge = min(END, reached)
-        if self._every_ms is not None:
-            edge = END if reached >= END else reached // self._every_ms * self._every_ms
-            if edge <= self.marked:
-                return []
-        commands = self._emit(None, None, reached - 1, rejects, stats)
-        if self._every_ms is not None:
-            self.marked = edge
-            commands += self._emitter.mark(edge)
-        return commands
-
-    def _emit(
-        self, decisions: Decisions | None, rows: FeedbackRows | None, reached: int, rejects: RejectEmitter, stats: Stats
-    ) -> list[Command]:
-        joined = self.join.apply(decisions or self._no_decisions, rows or self._no_feedback, reached)
-        stats.joined(self._step.name, joined)
-        returned = zip(joined.returned.address, joined.returned.reason, strict=True)
-        late = [Bad(self._step.feedback, self._topic, *_place(address), reason, None, None) for address, reason in returned]
-        produced: list[Produce] = [*self._emitter.rows(joined), *rejects.emit(late, self._step.name)]
-        return [*produced]
-
-
-def _place(address: bytes) -> tuple[int, int]:
-    _, partition, offset = address.rsplit(b"-", 2)
-    return int(partition), int(offset)

@@ -57,12 +57,15 @@ class Decider:
         self.vectorisers = {name: Vectoriser(models[name].inputs) for name in dict.fromkeys(step.arms + step.shadows)}
         self._shares: tuple[int, Floats] | None = None
         self.choice: Choice | None = None
+        self.left_out: Flowing | None = None  # rows of the chunk that `where` left out
 
     def begin(self, flowing: Flowing) -> list[Command]:
         """Decide for the rows that pass `where` and ask the models."""
         self.choice = None
         if self.step.where is not None:
-            flowing = flowing.take(where_rows(self.step.where, flowing.columns))
+            wanted = where_rows(self.step.where, flowing.columns)
+            self.left_out = flowing.take(~wanted) if not wanted.all() else None
+            flowing = flowing.take(wanted)
         if not len(flowing):
             return []
         ids = self.ids(flowing)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.flow.answering import context_inputs
 from stream_infer.flow.commands import Command, Produce
+from stream_infer.flow.context import context_inputs
 from stream_infer.flow.enrich import flowing_rows
 from stream_infer.flow.merge import BEGIN, END, Chunk
 from stream_infer.flow.stats import Stats

@@ -191,19 +191,19 @@ class Worker:
     def step(self, wait_ms: int) -> bool:
         """Once around: read, answer, commit if due. False when nothing was there to do."""
         fetched = self.transport.poll(POLL_ROWS_MAX, 0 if self.flow.ready() or self.flow.in_flight() else wait_ms)
+        began, answered = self._clock(), self.flow.stats.rows_answered
         # Before restoring: these records were read at the places of the tasks that were there then. A task that comes back begins
         # elsewhere, and would take the first rows it sees for the place where it reads.
         for batch in fetched:
             self._carry_out(self.flow.handle(Read(batch)))
         self._restore_wanted()
         self._take_answers(0 if fetched else min(wait_ms, 1) if self.flow.in_flight() else 0)
-        began, answered = self._clock(), self.flow.stats.rows_answered
         at_end = frozenset(p for p in self._inputs() if self.transport.at_end(p))
-        self._carry_out(self.flow.handle(Tick(began, at_end)))
+        self._carry_out(self.flow.handle(Tick(self._clock(), at_end)))
         if self.flow.stats.rows_answered > answered:
             self._uncommitted.append((began, self.flow.stats.rows_answered - answered))
         self._idle = not fetched and not self.flow.in_flight() and not self.flow.ready()
-        self._commit_if_due(began)
+        self._commit_if_due(self._clock())
         return not self._idle
 
     def _inputs(self) -> set[Partition]:
@@ -267,6 +267,7 @@ class Worker:
         commands = self.flow.handle(CommitWanted())
         self._carry_out(commands)
         offsets = next((c.offsets for c in commands if isinstance(c, Commit)), None)
+        ends = self._snapshot_ends() if offsets is not None else {}
         outcome = Outcome.COMMITTED if offsets is None else self.transport.commit(offsets)
         self.pace.last_commit_ms = self._clock()
         if outcome is Outcome.COMMITTED:
@@ -277,7 +278,7 @@ class Worker:
             self.pace.latency_rows += [rows for _, rows in self._uncommitted]
             for topic, count in self._sent.items():
                 self.pace.written[topic] = self.pace.written.get(topic, 0) + count
-            self._snapshot_if_due()
+            self._snapshot(ends)
         else:
             self.pace.aborts += 1
             self._forget_all()
@@ -334,12 +335,22 @@ class Worker:
                 fix="bring the topic back, or start afresh: delete the group's offsets and all topics named after the topology",
             )
 
-    def _snapshot_if_due(self) -> None:
+    def _snapshot_ends(self) -> dict[TaskId, int]:
+        """Where the changelogs end, if snapshots are due. Asked before the commit that proves us the owner: asked after it, the end
+
+        could lie behind what a new owner wrote while we stood still, and our older state would pass for newer.
+        """
         if self._snapshots is None or self._clock() < self._snapshot_at:
+            return {}
+        changelogs = {task.id: (task.section.state_topic, task.partition) for task in self.flow.tasks.values()}
+        ends = self.transport.end_offsets(list(changelogs.values()))
+        return {task: ends[changelog] for task, changelog in changelogs.items()}
+
+    def _snapshot(self, ends: dict[TaskId, int]) -> None:
+        if self._snapshots is None or not ends:
             return
-        for task in self.flow.tasks.values():
-            changelog = (task.section.state_topic, task.partition)
-            self._snapshots.save(task.id, task.snapshot(), self.transport.end_offsets([changelog])[changelog])
+        for task, end in ends.items():
+            self._snapshots.save(task, self.flow.tasks[task].snapshot(), end)
         self._snapshot_at = self._clock() + self._snapshot_every_ms
 
     def lag(self) -> int:
