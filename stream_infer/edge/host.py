@@ -25,8 +25,9 @@ from stream_infer.edge.snapshots import SnapshotFolder
 from stream_infer.edge.status_page import StatusPage
 from stream_infer.edge.telemetry import Telemetry
 from stream_infer.edge.topics import cluster_id, create_topics
-from stream_infer.edge.workers import InProcess, load_models, statics
+from stream_infer.edge.workers import InProcess, load_models
 from stream_infer.errors import EnvironmentMissing
+from stream_infer.flow.versions import statics
 from stream_infer.flow.worker import Worker
 from stream_infer.models.base import Registry
 from stream_infer.topology.plan import Plan
@@ -96,7 +97,7 @@ class Host:
         transport = transport_of(plan, settings)
         self.worker = Worker(
             plan,
-            statics(models),
+            statics(plan.models, models),
             transport,
             self._forwarder,
             lambda: time.monotonic_ns() // 1_000_000,

@@ -16,7 +16,6 @@ from pathlib import Path
 from stream_infer.errors import ModelError
 from stream_infer.flow.commands import Forward, Install
 from stream_infer.flow.notices import ForwardDone, ForwardFailed
-from stream_infer.flow.versions import Static
 from stream_infer.models.base import Model, Registry
 from stream_infer.models.linear import LinearModel
 from stream_infer.models.load import load_model
@@ -100,8 +99,3 @@ def _forward(model: Model, command: Forward) -> ForwardDone | ForwardFailed:
 def load_models(plan: Plan, registry: Registry) -> dict[str, Model]:
     """All models of a plan from their files, checked. ModelError names the model and the file."""
     return {name: load_model(settings, read_artifact(settings, plan.base), registry) for name, settings in plan.models.items()}
-
-
-def statics(models: Mapping[str, Model]) -> dict[str, Static]:
-    """What the core needs to know of them."""
-    return {name: Static(model.digest) for name, model in models.items()}

@@ -101,7 +101,7 @@ class Flow:
 
     def _planned_work(self, section: SectionPlan, partition: int) -> Work:
         if any(isinstance(step, LearnStep) for step in section.steps):
-            return Learning(self.plan, section, self.stats)
+            return Learning(self.plan, section, self._static, self.stats)
         return Answering(self.plan, section, partition, self._static, self._next_job, self.stats)
 
     def _next_job(self) -> int:

@@ -15,7 +15,7 @@ from stream_infer.flow.context import context_inputs
 from stream_infer.flow.enrich import flowing_rows
 from stream_infer.flow.merge import BEGIN, END, Chunk
 from stream_infer.flow.stats import Stats
-from stream_infer.flow.versions import mark
+from stream_infer.flow.versions import Static, mark
 from stream_infer.learn.learner import Learner, learner_of
 from stream_infer.learn.stats import PolicyLearner
 from stream_infer.models.version import ModelVersion
@@ -27,7 +27,7 @@ from stream_infer.topology.plan import DecideStep, LearnStep, Plan, SectionPlan
 class Learning:
     """Work of the learn section: one task, partition 0."""
 
-    def __init__(self, plan: Plan, section: SectionPlan, stats: Stats) -> None:
+    def __init__(self, plan: Plan, section: SectionPlan, static: dict[str, Static], stats: Stats) -> None:
         step = section.steps[0]
         assert isinstance(step, LearnStep)
         self._plan, self._section, self._step, self._stats = plan, section, step, stats
@@ -40,7 +40,7 @@ class Learning:
             self.stores[step.policy_of] = self._policy
         for model in self._context.models:
             assert model.learns is not None
-            self.stores[model.name] = self._learners[model.name] = learner_of(model.learns, model.columns())
+            self.stores[model.name] = self._learners[model.name] = learner_of(model.learns, model.columns(), static[model.name].start)
         self._fresh = False
         self._rows = 0
         self._published = BEGIN
@@ -56,7 +56,7 @@ class Learning:
         if self._policy is not None:
             arm = rows.columns["arm"]
             assert isinstance(arm, Numbers)
-            self._policy.learn(arm.values.astype(np.int64), reward)
+            self._policy.learn(arm.values.astype(np.int64), reward, _floats(rows.columns["propensity"]))
         first = 0
         for model in self._context.models:
             width = len(model.columns())

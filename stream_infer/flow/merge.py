@@ -50,7 +50,7 @@ class Channel:
     at_end: bool = False
     released: int = BEGIN  # the running maximum at `next`
     resume_below: int = 0  # after a restart: rows below this offset were released before …
-    resume_held: frozenset[int] = frozenset()  # … except these, which were being held
+    resume_held: frozenset[int] = frozenset()  # … except these, which were being held and are still to be read again
     _blocks: list[Rows] = field(default_factory=list)
     _held: Rows | None = None
 
@@ -60,6 +60,8 @@ class Channel:
             rows = self._skip_released(rows)
             if not len(rows):
                 return
+        else:
+            self.resume_held = frozenset()
         keys = np.maximum.accumulate(np.where(rows.flags == GOOD, rows.times, BEGIN))
         rows.keys = np.maximum(keys, self.reached)
         self.reached = int(rows.keys[-1])
@@ -72,8 +74,8 @@ class Channel:
         if self.resume_held:
             again = old & np.isin(rows.offsets, np.fromiter(self.resume_held, dtype=np.int64, count=len(self.resume_held)))
             if again.any():
-                held = rows.take(again)
-                self._hold(held)
+                self._hold(rows.take(again))
+            self.resume_held = frozenset(offset for offset in self.resume_held if offset > rows.offsets[-1])
         return rows.take(~old)
 
     def promise(self, time: int) -> None:
@@ -107,8 +109,8 @@ class Channel:
         assert isinstance(promised, int)
         assert isinstance(held, list)
         self.next = self.resume_below = following
-        self.released = self.reached = released
-        self.watermark, self.resume_held = promised, frozenset(held)
+        self.released, self.resume_held = released, frozenset(held)
+        self.watermark = self.reached = promised
         self.ended, self.at_end, self.empty_since = False, False, None
         self._blocks, self._held = [], None
 
@@ -125,8 +127,9 @@ class Channel:
         return self._held.keys if self._held is not None else np.zeros(0, dtype=np.int64)
 
     def held_offsets(self) -> Ints:
-        """Offsets of the held rows, ascending."""
-        return np.sort(self._held.offsets) if self._held is not None else np.zeros(0, dtype=np.int64)
+        """Offsets of the held rows, ascending; after a restart also of those that were not read again yet."""
+        found = [] if self._held is None else self._held.offsets.tolist()
+        return np.array(sorted({*found, *self.resume_held}), dtype=np.int64)
 
     def low(self, read_to: int) -> int:
         """Every row below this offset was released and is not held. read_to: offset after the last record read of the partition."""
@@ -154,7 +157,7 @@ class Channel:
         return concat_rows(parts) if parts else None
 
     def release(self, taken: Ints, upto: int) -> Rows:
-        """Take the candidates numbered `taken`; unreleased rows with an arrival key ≤ upto become held (decide_at only)."""
+        """Take the candidates numbered `taken`; unreleased rows with an arrival key < upto become held (decide_at only)."""
         rows = self.candidates()
         assert rows is not None
         out = rows.take(taken)
@@ -170,7 +173,8 @@ class Channel:
         arrived = np.zeros(len(rows), dtype=np.bool_)
         arrived[:held_count] = True
         if mine is not None:
-            came = int(np.searchsorted(mine.keys, upto, side="right"))
+            # A row that arrived at `upto` and was cut off stays with its channel: held, it would lose the key that it shares with the cut.
+            came = int(np.searchsorted(mine.keys, upto, side="left"))
             if len(taken):
                 came = max(came, int(taken.max()) + 1 - held_count)
             arrived[held_count : held_count + came] = True
@@ -216,11 +220,19 @@ class Merge:
 
     def bound(self, now: int) -> tuple[int, int]:
         """(key, channel number): rows up to here may be released."""
+        if self._resuming():
+            return BEGIN, -1
         lowest = (END, len(self.channels))
         for number, channel in enumerate(self.channels):
             if not channel.ended and channel.gates and not self._idle(channel, now):
-                lowest = min(lowest, (channel.watermark, number))
+                # No version takes effect before all times: rows without a time of their own need not wait for one.
+                watermark = max(channel.watermark, BEGIN + 1) if channel.stream == VERSIONS else channel.watermark
+                lowest = min(lowest, (watermark, number))
         return lowest
+
+    def _resuming(self) -> bool:
+        """Whether held rows are still to be read again after a restart: nothing may pass them, and nothing may be promised."""
+        return any(channel.resume_held for channel in self.channels)
 
     def _idle(self, channel: Channel, now: int) -> bool:
         if self._deterministic or channel.buffered():
@@ -242,6 +254,8 @@ class Merge:
 
     def progress(self, now: int) -> int:
         """No row released from now on has a lower key (live: except late rows of a channel that was idle)."""
+        if self._resuming():
+            return BEGIN
         heads = [c.head() for c in self.channels if c.gates and (c.buffered() or not self._idle(c, now)) and c.stream != VERSIONS]
         held = [int(c.held_keys().min()) for c in self.channels if len(c.held_keys())]
         return min(heads + held + ([] if heads else [self.clock(now)]))
@@ -290,6 +304,8 @@ class Merge:
         """The first multiple of every_ms above the lowest key that waits."""
         assert self._every_ms is not None
         waiting = [int(rows.keys.min()) for c in self.channels if (rows := c.candidates()) is not None and len(rows)]
+        if waiting and min(waiting) == BEGIN:
+            return BEGIN + 1  # rows without a time: rejected ones and tombstones before the first usable row of their channel
         return (min(waiting) // self._every_ms + 1) * self._every_ms if waiting else None
 
     def _cut(self, parts: list[tuple[Channel, Rows]], eligible: list[Ints], total: int) -> Chunk:

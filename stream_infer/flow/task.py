@@ -72,7 +72,7 @@ class Task:
             self._by_partition.setdefault((channel.topic, channel.place.partition), []).append(channel)
         self._read_to: dict[Partition, int] = {}
         self._advanced = BEGIN
-        self._saved = b""
+        self.saved = b""  # the positions as of the last checkpoint
         self.busy = False
         self._can_begin = False
         self.dirty = False  # something happened since the last checkpoint
@@ -200,9 +200,9 @@ class Task:
             prefix = name.encode() + b"\x00"
             keys += [prefix + key for key in changed]
             values += packed
-        self._saved = self._positions()
+        self.saved = self._positions()
         keys.append(TASK_KEY)
-        values.append(self._saved)
+        values.append(self.saved)
         self.dirty = False
         return [Produce(self.section.state_topic, self.partition, keys, values)], self.offsets()
 
@@ -222,25 +222,25 @@ class Task:
 
     def saved_lows(self) -> dict[Partition, int]:
         """The group's offsets as of the last checkpoint; empty before the first."""
-        lows = json.loads(self._saved)["lows"] if self._saved else []
+        lows = json.loads(self.saved)["lows"] if self.saved else []
         return {(topic, partition): offset for topic, partition, offset in lows}
 
     def snapshot(self) -> Snapshot:
         """All state as of the last checkpoint, as arrays. Only right after a commit."""
         assert not self.dirty, f"task {self.id}: a snapshot between commits"
-        positions = {"positions": np.frombuffer(self._saved, dtype=np.uint8)}
+        positions = {"positions": np.frombuffer(self.saved, dtype=np.uint8)}
         return {name: store.snapshot() for name, store in self.work.stores.items()} | {"\x00task": positions}
 
     def restore(self, keys: list[bytes], values: list[bytes | None], snapshot: Snapshot | None = None) -> list[Command]:
         """Stand where the changelog ends: the snapshot, if there is one, then the records that came after it."""
         if snapshot is not None:
-            self._saved = snapshot["\x00task"]["positions"].tobytes()
+            self.saved = snapshot["\x00task"]["positions"].tobytes()
             for name, store in self.work.stores.items():
                 store.load(snapshot[name])
         per_store: dict[str, tuple[list[bytes], list[bytes | None]]] = {name: ([], []) for name in self.work.stores}
         for key, value in zip(keys, values, strict=True):
             if key == TASK_KEY:
-                self._saved = value or b""
+                self.saved = value or b""
                 continue
             of_store, _, rest = key.partition(b"\x00")
             mine = per_store.get(of_store.decode())
@@ -254,7 +254,7 @@ class Task:
     def rewind(self) -> list[Command]:
         """Read again from the last checkpoint; the state stays, for it is the checkpoint's."""
         content: dict[str, Any] = (
-            json.loads(self._saved) if self._saved else {"channels": [], "number": 0, "advanced": BEGIN, "extra": None}
+            json.loads(self.saved) if self.saved else {"channels": [], "number": 0, "advanced": BEGIN, "extra": None}
         )
         places = {Place(*entry[:3]): entry[3:] for entry in content["channels"]}
         for channel in self.merge.channels:

@@ -9,12 +9,16 @@ before next_ms will follow. A task keeps the bytes of the versions it uses in it
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.flow.rows import GOOD, Rows
+from stream_infer.models.base import Model
+from stream_infer.models.linear import LinearModel
+from stream_infer.models.settings import ModelSettings
 from stream_infer.models.version import ModelVersion
 from stream_infer.records import Fetched, Text
 
@@ -47,9 +51,19 @@ def read_versions(fetched: Fetched, *, at_once: bool, begin: int) -> tuple[Rows,
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """A model as its file says: version 0 until a learned one comes. digest: of the file, or empty for a learner from zero."""
+    """A model as its file says: version 0 until a learned one comes. start: what a learner begins with; None for other models."""
 
     digest: str
+    start: LinearModel | None = None
+
+
+def statics(settings: Mapping[str, ModelSettings], models: Mapping[str, Model]) -> dict[str, Static]:
+    """What the core needs to know of loaded models."""
+    found = {}
+    for name, model in models.items():
+        begins = settings[name].learns is not None and settings[name].artifact is not None
+        found[name] = Static(model.digest, model if begins and isinstance(model, LinearModel) else None)
+    return found
 
 
 class VersionTable:

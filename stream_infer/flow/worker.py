@@ -23,7 +23,7 @@ from stream_infer.flow.flow import Flow, Mode
 from stream_infer.flow.merge import END
 from stream_infer.flow.notices import Committed, CommitWanted, ForwardDone, ForwardFailed, Read, TaskAssigned, TaskId, TaskRevoked, Tick
 from stream_infer.flow.stats import Stats
-from stream_infer.flow.task import Snapshot, Task
+from stream_infer.flow.task import TASK_KEY, Snapshot, Task
 from stream_infer.flow.transport import Outcome, Partition, Transport
 from stream_infer.flow.versions import Static
 from stream_infer.topology.plan import Plan
@@ -100,7 +100,7 @@ class Worker:
         self._static, self._deterministic = static, deterministic
         self.flow = Flow(plan, static, Mode(deterministic, self._ends() if deterministic else None))
         self._wanted: list[TaskId] = []
-        self._parked: dict[TaskId, Task] = {}
+        self._parked: dict[TaskId, tuple[Task, int]] = {}  # with an offset of its changelog from before its last commit
         self._idle = False
         self._uncommitted: list[tuple[int, int]] = []
         self._sent: dict[str, int] = {}
@@ -144,19 +144,25 @@ class Worker:
             for found, partition in partitions:
                 if found == topic and (section.name, partition) not in self.flow.tasks:
                     self._wanted.append((section.name, partition))
+        self._parked = {task: parked for task, parked in self._parked.items() if task in self._wanted}  # the others are someone else's now
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Finish, commit, let go; what cannot be finished in time is given up."""
         leaving = self._tasks_of(partitions)
         if not leaving and not self._wanted:
             return
+        ends = self._changelog_ends(leaving)
+        for task in leaving:
+            self.flow.tasks[task].dirty = True  # so that something is committed, which proves that until then nobody else wrote
         held = self._finish_in_flight() and self._commit() is Outcome.COMMITTED
         if not held:
             self.transport.abort()
             self.pace.aborts += 1
             self._forget_all()
         for task in leaving:
-            self._let_go(task, park=held)
+            if held:
+                self._parked[task] = (self.flow.tasks[task], ends[task])
+            self._let_go(task)
         self._wanted = [task for task in self._wanted if task not in leaving]
 
     def lost(self, partitions: Sequence[Partition]) -> None:
@@ -164,7 +170,7 @@ class Worker:
         self.transport.abort()
         self.pace.aborts += 1
         for task in self._tasks_of(partitions):
-            self._let_go(task, park=False)
+            self._let_go(task)
         self._forget_all()
 
     def _tasks_of(self, partitions: Sequence[Partition]) -> list[TaskId]:
@@ -173,10 +179,8 @@ class Worker:
         self._wanted = [task for task in self._wanted if (topics[task[0]], task[1]) not in gone]
         return [task for task in self.flow.tasks if (topics[task[0]], task[1]) in gone]
 
-    def _let_go(self, task: TaskId, *, park: bool) -> None:
+    def _let_go(self, task: TaskId) -> None:
         if task in self.flow.tasks:
-            if park:
-                self._parked[task] = self.flow.tasks[task]
             self._carry_out(self.flow.handle(TaskRevoked(task)))
 
     def _forget_all(self) -> None:
@@ -267,7 +271,7 @@ class Worker:
         commands = self.flow.handle(CommitWanted())
         self._carry_out(commands)
         offsets = next((c.offsets for c in commands if isinstance(c, Commit)), None)
-        ends = self._snapshot_ends() if offsets is not None else {}
+        ends = self._changelog_ends(list(self.flow.tasks)) if offsets is not None and self._snapshots_due() else {}
         outcome = Outcome.COMMITTED if offsets is None else self.transport.commit(offsets)
         self.pace.last_commit_ms = self._clock()
         if outcome is Outcome.COMMITTED:
@@ -296,12 +300,20 @@ class Worker:
 
     def _parked_or_restored(self, task: TaskId) -> list[Command]:
         parked = self._parked.pop(task, None)
-        if parked is not None:
-            lows = parked.saved_lows()
-            committed = self.transport.committed(list(lows))
-            if lows and all(committed[p] == offset for p, offset in lows.items()):
-                return self.flow.reattach(parked)  # nobody worked on it meanwhile: the state is the latest there is
+        if parked is not None and self._is_latest(*parked):
+            return self.flow.reattach(parked[0])
         return self._restored(task)
+
+    def _is_latest(self, parked: Task, end: int) -> bool:
+        """Nobody worked on it meanwhile: the newest positions in its changelog are its own. Offsets of the group do not tell: rows
+
+        that wait hold them back while later rows are answered, and other inputs are not of the group at all.
+        """
+        newest = None
+        for batch in self.transport.read((parked.section.state_topic, parked.partition), end):
+            for key, value in zip(batch.keys.raw(), batch.values.raw(), strict=True):
+                newest = value if key == TASK_KEY else newest
+        return newest == parked.saved
 
     def _restored(self, task: TaskId) -> list[Command]:
         section = next(s for s in self.plan.sections if s.name == task[0])
@@ -335,16 +347,17 @@ class Worker:
                 fix="bring the topic back, or start afresh: delete the group's offsets and all topics named after the topology",
             )
 
-    def _snapshot_ends(self) -> dict[TaskId, int]:
-        """Where the changelogs end, if snapshots are due. Asked before the commit that proves us the owner: asked after it, the end
+    def _changelog_ends(self, tasks: Sequence[TaskId]) -> dict[TaskId, int]:
+        """Where the changelogs of these tasks end. Asked before a commit: if that holds, we were the owner until then, so what lies
 
-        could lie behind what a new owner wrote while we stood still, and our older state would pass for newer.
+        below is ours or was read by us. Asked after it, a new owner may have written already, and our state would pass for newer.
         """
-        if self._snapshots is None or self._clock() < self._snapshot_at:
-            return {}
-        changelogs = {task.id: (task.section.state_topic, task.partition) for task in self.flow.tasks.values()}
+        changelogs = {task: (self.flow.tasks[task].section.state_topic, task[1]) for task in tasks}
         ends = self.transport.end_offsets(list(changelogs.values()))
         return {task: ends[changelog] for task, changelog in changelogs.items()}
+
+    def _snapshots_due(self) -> bool:
+        return self._snapshots is not None and self._clock() >= self._snapshot_at
 
     def _snapshot(self, ends: dict[TaskId, int]) -> None:
         if self._snapshots is None or not ends:

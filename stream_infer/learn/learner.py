@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from stream_infer.learn.arrays import ArrayStore
+from stream_infer.learn.rls import RlsLinear
 from stream_infer.models.linear import LinearModel
 from stream_infer.models.settings import LearnerSettings
 from stream_infer.records import Bools, Floats, Matrix
@@ -34,27 +35,34 @@ class Learner(Store, Protocol):
         ...
 
 
-def learner_of(settings: LearnerSettings, columns: tuple[str, ...]) -> SgdLinear | FtrlLogistic:
-    """The learner that the topology asks for; ValueError for an unknown one. columns: names of the inputs, in order."""
+def learner_of(settings: LearnerSettings, columns: tuple[str, ...], start: LinearModel | None = None) -> Learner:
+    """The learner that the topology asks for; ValueError for an unknown one.
+
+    columns: names of the inputs, in order. start: the model whose weights (and scaling of inputs) it begins with; None: from zero.
+    """
     if settings.by == "sgd":
-        return SgdLinear(settings, columns)
+        return SgdLinear(settings, columns, start)
+    if settings.by == "rls":
+        return RlsLinear(settings, columns, start)
     if settings.by == "ftrl":
-        return FtrlLogistic(settings, columns)
-    raise ValueError(f"learns by {settings.by!r}: expected sgd or ftrl")
+        return FtrlLogistic(settings, columns, start)
+    raise ValueError(f"learns by {settings.by!r}: expected sgd, rls or ftrl")
 
 
 class SgdLinear(ArrayStore):
     """Linear regression by stochastic gradient descent on the squared error, inputs standardised by their running mean and scale.
 
     The step is min(rate, 1 / (1 + |z|²)): with z standardised, a rare one-hot column can be 50 wide and a plain step would
-    leap past the row's own label, further each time; this one never does.
+    leap past the row's own label, further each time; this one never does. With a start, its mean and scale stay instead.
     """
 
-    def __init__(self, settings: LearnerSettings, columns: tuple[str, ...]) -> None:
+    def __init__(self, settings: LearnerSettings, columns: tuple[str, ...], start: LinearModel | None = None) -> None:
         wide = len(columns)
         names = ("weights", "bias", "rows", "first", "sum", "sum_sq")
         super().__init__({name: np.zeros(1 if name in ("bias", "rows") else wide) for name in names})
-        self._settings, self._columns = settings, columns
+        self._settings, self._columns, self._start = settings, columns, start
+        if start is not None:
+            self.arrays["weights"][:], self.arrays["bias"][:] = start.weights[:, 0], start.bias[:1]
 
     def learn(self, features: Matrix, labels: Floats) -> None:
         """features: float32[n, k]; labels: float64[n], NaN where no feedback came."""
@@ -90,6 +98,9 @@ class SgdLinear(ArrayStore):
         Sums are of distances from the first row ever seen: of times in ms, say, plain squares would leave no digits for the variance.
         """
         arrays = self.arrays
+        if self._start is not None:
+            scaled: Floats = (x - self._start.mean) / self._start.scale
+            return scaled
         if arrays["rows"][0] == 0.0:
             arrays["first"][:] = x[0]
         far = x - arrays["first"]
@@ -103,8 +114,11 @@ class SgdLinear(ArrayStore):
         return out
 
     def model(self) -> LinearModel:
-        """A linear model with the mean and scale of now."""
+        """A linear model with the mean and scale of now (of the start, where there is one)."""
         arrays = self.arrays
+        if self._start is not None:
+            weights, bias = arrays["weights"][:, None].copy(), arrays["bias"].copy()
+            return LinearModel(weights, bias, self._start.mean, self._start.scale, "identity", self._columns)
         rows = max(float(arrays["rows"][0]), 1.0)
         mean = arrays["sum"] / rows
         scale = _scale(arrays["sum_sq"] / rows - mean * mean)
@@ -117,14 +131,19 @@ class FtrlLogistic(ArrayStore):
     """Logistic regression by FTRL-Proximal (McMahan et al. 2013, algorithm 1), exactly: the weights follow from all gradients so
     far, this row's included, and are zero, truly, where |z| ≤ l1. Labels are clipped to [0, 1]; inputs are taken as they are.
 
-    The last coordinate is the bias, an input of 1 without l1 and l2.
+    The last coordinate is the bias, an input of 1 without l1 and l2. A start's weights become those of the first row, its scaling folded in.
     """
 
-    def __init__(self, settings: LearnerSettings, columns: tuple[str, ...]) -> None:
+    def __init__(self, settings: LearnerSettings, columns: tuple[str, ...], start: LinearModel | None = None) -> None:
         super().__init__({name: np.zeros(len(columns) + 1) for name in ("z", "n")})
         self._settings, self._columns = settings, columns
         self._l1, self._l2 = np.full(len(columns) + 1, settings.l1), np.full(len(columns) + 1, settings.l2)
         self._l1[-1] = self._l2[-1] = 0.0
+        if start is not None:
+            slopes = start.weights[:, 0] / start.scale
+            first = np.append(slopes, start.bias[0] - float(np.add.reduce(slopes * start.mean)))
+            # The z whose weights these are while n = 0: the closed form of algorithm 1, turned round.
+            self.arrays["z"][:] = -first * (settings.beta / settings.alpha + self._l2) - np.sign(first) * self._l1
 
     def learn(self, features: Matrix, labels: Floats) -> None:
         """features: float32[n, k]; labels: float64[n], NaN where no feedback came."""

@@ -15,7 +15,7 @@ from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import RecordSchema, parse_schema
 from stream_infer.errors import StreamInferError
 from stream_infer.flow.rows import GOOD, Intake
-from stream_infer.flow.versions import Static
+from stream_infer.flow.versions import statics
 from stream_infer.flow.worker import Worker
 from stream_infer.models.base import Model
 from stream_infer.records import Column, Numbers, Text
@@ -26,11 +26,6 @@ from stream_infer.topology.plan import Plan, StreamPlan
 
 Row = Mapping[str, object]
 STEPS_MAX = 1_000_000  # of one worker: far above what any test needs; a run that does not end is a bug, not a wait
-
-
-def statics(models: Mapping[str, Model]) -> dict[str, Static]:
-    """What the core needs to know of loaded models."""
-    return {name: Static(model.digest) for name, model in models.items()}
 
 
 def make_broker(plan: Plan, seed: int = 0) -> SimBroker:
@@ -92,7 +87,7 @@ def run_to_end(plan: Plan, broker: SimBroker, models: Mapping[str, Model], slot:
     """One deterministic worker, until the logs are worked through."""
     transport = SimTransport(broker, plan.name, f"{plan.name}.{slot}")
     forwarder = SimForwarder(models, broker.draw)
-    worker = Worker(plan, statics(models), transport, forwarder, lambda: broker.now_ms, deterministic=True)
+    worker = Worker(plan, statics(plan.models, models), transport, forwarder, lambda: broker.now_ms, deterministic=True)
     worker.start()
     for _ in range(STEPS_MAX):
         worker.step(0)

@@ -44,7 +44,7 @@ MODELS = (
         _SHA256,
         Setting(
             "learns",
-            kinds("by", sgd="learns.sgd", ftrl="learns.ftrl"),
+            kinds("by", sgd="learns.sgd", rls="learns.rls", ftrl="learns.ftrl"),
             "makes it learn from the rows that a learn stage brings",
             "{by: sgd, rate: 0.01}",
         ),
@@ -89,6 +89,13 @@ MODELS = (
         Setting("by", choice("sgd"), "the algorithm", "sgd", required=True),
         Setting("rate", number(above=0, high=10), "step size", "0.01", default=0.01),
         Setting("l2", number(low=0, high=1e6), "pull of the weights towards zero", "1e-4", default=0.0),
+    ),
+    place(
+        "learns.rls",
+        "learning by rls",
+        "Recursive least squares: the best fit of all rows so far; with an artifact, its weights are where it begins.",
+        Setting("by", choice("rls"), "the algorithm", "rls", required=True),
+        Setting("l2", number(low=0, high=1e9), "how many rows the artifact's weights (or zero) count as", "10000", default=0.0),
     ),
     place(
         "learns.ftrl",

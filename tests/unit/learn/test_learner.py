@@ -198,5 +198,27 @@ def test_state_of_other_inputs_is_refused() -> None:
 
 
 def test_an_unknown_learner_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected sgd or ftrl"):
+    with pytest.raises(ValueError, match="expected sgd, rls or ftrl"):
         learner_of(LearnerSettings("adam"), names(1))
+
+
+@pytest.mark.parametrize("by", ["sgd", "rls", "ftrl"])
+def test_a_start_answers_as_before_until_a_row_comes(by: str) -> None:
+    link = "logistic" if by == "ftrl" else "identity"
+    start = LinearModel(np.array([[1.5], [-0.25]]), np.array([0.5]), np.array([3.0, -1.0]), np.array([2.0, 0.5]), link, ("a", "b"))
+    learner = learner_of(LearnerSettings(by, l1=0.1, l2=0.5), ("a", "b"), start)
+    x = np.array([[0.0, 1.0], [5.0, -3.0]], dtype=np.float32)
+
+    np.testing.assert_allclose(learner.model().forward(x), start.forward(x), rtol=1e-12)
+
+
+def test_sgd_with_a_start_keeps_its_scaling() -> None:
+    start = LinearModel(np.zeros((1, 1)), np.zeros(1), np.array([1000.0]), np.array([10.0]), "identity", ("a",))
+    learner = learner_of(LearnerSettings("sgd", rate=0.1), ("a",), start)
+    x = (1000 + 10 * np.random.default_rng(1).normal(size=(5000, 1))).astype(np.float32)
+    learner.learn(x, 2.0 * (x[:, 0].astype(np.float64) - 1000) + 3)
+    model = learner.model()
+
+    assert model.mean.tolist() == [1000.0]
+    assert float(model.weights[0, 0]) == pytest.approx(20.0, rel=1e-3)
+    assert float(model.bias[0]) == pytest.approx(3.0, rel=1e-2)
