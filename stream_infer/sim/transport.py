@@ -225,7 +225,10 @@ class SimTransport:
             self._enter()
         elif not member.joined:
             self._give_back(ownership)
-            self._group.rejoin(self._member_id)
+            if self._member_id in self._group.members:
+                self._group.rejoin(self._member_id)
+            else:  # expelled while it gave back
+                self._enter()
         if self._group.rebalancing_since is None and self._generation != self._group.generation:
             self._generation = self._group.generation
             self._owned = dict.fromkeys(self._group.owned(self._member_id))
