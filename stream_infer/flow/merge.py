@@ -53,6 +53,7 @@ class Channel:
     resume_held: frozenset[int] = frozenset()  # … except these, which were being held and are still to be read again
     _blocks: list[Rows] = field(default_factory=list)
     _held: Rows | None = None
+    _candidates: Rows | None = None  # until the next change: they are asked for far more often than they change
 
     def receive(self, rows: Rows) -> None:
         """Append rows that were read; those released before a restart are skipped. rows.keys is overwritten."""
@@ -67,6 +68,7 @@ class Channel:
         self.reached = int(rows.keys[-1])
         self.watermark = max(self.watermark, self.reached)
         self._blocks.append(rows)
+        self._candidates = None
         self.empty_since = None
 
     def _skip_released(self, rows: Rows) -> Rows:
@@ -85,6 +87,7 @@ class Channel:
 
     def _hold(self, rows: Rows) -> None:
         rows.keys = self._due(rows)
+        self._candidates = None
         self._held = rows if self._held is None else concat_rows([self._held, rows])
 
     def _due(self, rows: Rows) -> Ints:
@@ -112,7 +115,7 @@ class Channel:
         self.released, self.resume_held = released, frozenset(held)
         self.watermark = self.reached = promised
         self.ended, self.at_end, self.empty_since = False, False, None
-        self._blocks, self._held = [], None
+        self._blocks, self._held, self._candidates = [], None, None
 
     def buffered(self) -> int:
         """Rows received but not released (held ones apart)."""
@@ -143,6 +146,11 @@ class Channel:
 
     def candidates(self) -> Rows | None:
         """Held and buffered rows by offset; buffered rows of a stream with decide_at get the key of their due time."""
+        if self._candidates is None:
+            self._candidates = self._gathered()
+        return self._candidates
+
+    def _gathered(self) -> Rows | None:
         parts = [concat_rows(self._blocks)] if self._blocks else []
         if len(self._blocks) > 1:
             self._blocks = [parts[0]]
@@ -160,6 +168,7 @@ class Channel:
         """Take the candidates numbered `taken`; unreleased rows with an arrival key < upto become held (decide_at only)."""
         rows = self.candidates()
         assert rows is not None
+        self._candidates = None
         out = rows.take(taken)
         if self.decide_at is None:
             self._blocks = [rows.take(slice(len(taken), None))] if len(taken) < len(rows) else []
