@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stream_infer.flow.rows import GOOD, Rows, concat_rows
+from stream_infer.flow.rows import BAD, GOOD, Bad, Rows, concat_rows
 from stream_infer.records import Ints, Numbers
 from stream_infer.topology.plan import DecideAt
 
@@ -42,6 +42,7 @@ class Channel:
     place: Place
     decide_at: DecideAt | None = None
     gates: bool = True  # whether the others wait for it
+    late_after_ms: int | None = None  # rows further behind the running maximum are rejected
     next: int = 0
     reached: int = BEGIN
     watermark: int = BEGIN
@@ -65,11 +66,24 @@ class Channel:
             self.resume_held = frozenset()
         keys = np.maximum.accumulate(np.where(rows.flags == GOOD, rows.times, BEGIN))
         rows.keys = np.maximum(keys, self.reached)
+        if self.late_after_ms is not None:
+            self._reject_late(rows, self.late_after_ms)
         self.reached = int(rows.keys[-1])
         self.watermark = max(self.watermark, self.reached)
         self._blocks.append(rows)
         self._candidates = None
         self.empty_since = None
+
+    def _reject_late(self, rows: Rows, late_after_ms: int) -> None:
+        behind = rows.keys - rows.times
+        late = np.flatnonzero((rows.flags == GOOD) & (behind > late_after_ms))
+        if len(late):
+            rows.flags, rows.bad = rows.flags.copy(), dict(rows.bad)  # other tasks may read the same rows
+            rows.flags[late] = BAD
+            for row in late.tolist():
+                offset = int(rows.offsets[row])
+                reason = f"event time: got one {behind[row]} ms behind the latest of its partition, expected at most {late_after_ms}"
+                rows.bad[offset] = Bad(self.stream, self.topic, self.place.partition, offset, reason, None, None)
 
     def _skip_released(self, rows: Rows) -> Rows:
         old = rows.offsets < self.resume_below

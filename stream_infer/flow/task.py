@@ -277,7 +277,7 @@ def _channels(plan: Plan, section: SectionPlan, source: InputPlan, partition: in
     gates = source.stream != VERSIONS or (deterministic and learns)
     for number in partitions:
         for upstream in range(max(1, source.sources)):
-            yield Channel(source.stream, stream.topic, Place(source.rank, number, upstream), decide_at, gates)
+            yield Channel(source.stream, stream.topic, Place(source.rank, number, upstream), decide_at, gates, stream.late_after_ms)
 
 
 TaskFactory = Callable[[SectionPlan, int], Task]

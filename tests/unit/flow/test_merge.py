@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_infer.flow.merge import BEGIN, Channel, Merge, Place
-from stream_infer.flow.rows import GOOD, Rows
+from stream_infer.flow.rows import BAD, GOOD, Rows
 from stream_infer.records import Numbers
 from stream_infer.topology.plan import DecideAt
 
@@ -158,3 +158,19 @@ def test_live_a_channel_at_its_end_is_idle_at_once() -> None:
     chunk = merge.chunk(0)
     assert chunk is not None
     assert chunk.rows == 1
+
+
+def test_rows_too_far_behind_are_rejected_where_they_stand() -> None:
+    channel = Channel("a", "topic", Place(0, 3, 0), late_after_ms=10)
+    rows = rows_of(Log([100, 90, 89, 120, 110, 100]), 0, 6)
+    before = rows.flags.copy()
+    channel.receive(rows.take(slice(None)))
+    channel.ended = True
+    chunk = Merge([channel], 10, 100, True, None).chunk(0)
+
+    assert chunk is not None
+    taken = chunk.taken[0].rows
+    assert np.flatnonzero(taken.flags == BAD).tolist() == [2, 5]
+    assert "11 ms behind" in taken.bad[2].reason
+    assert (taken.bad[5].topic, taken.bad[5].partition, taken.bad[5].offset) == ("topic", 3, 5)
+    assert (rows.flags == before).all()
