@@ -78,6 +78,14 @@ def check_path(label: str, value: Value, found: Findings) -> str | None:
 
 
 def _check_output(stream: Section, written_on: int, found: Findings) -> None:
+    framing = stream.get("framing")
+    if framing is not None and framing.data == "header":
+        found.at(
+            framing,
+            f"{stream.label}: written streams carry the schema's id in front of the value, not in a header",
+            expected="confluent or bare",
+            fix="write `framing: confluent`, or leave it out",
+        )
     for setting in INPUT_ONLY:
         value = stream.get(setting)
         if value is not None and value.given:
