@@ -128,7 +128,7 @@ def _report(plan: Plan, bootstrap: str, host: Host, seconds: float, settings: De
         name=plan.name,
         seconds=seconds,
         baseline=outcome.predictions.shadow_names[0] if outcome.predictions.shadow_names else None,
-        rows_read=stats.rows_in,
+        rows_read=stats.records_read,
         rows_rejected=sum(stats.rows_rejected.values()),
         feedback_late=_count(stats.feedback, "late"),
         feedback_duplicate=_count(stats.feedback, "duplicate"),

@@ -56,7 +56,7 @@ class Observer:
 
     def _totals(self) -> None:
         stats, pace, telemetry = self._worker.stats, self._worker.pace, self._telemetry
-        telemetry.rows_read(self._worker.plan.name, self._delta("in", stats.rows_in))
+        telemetry.rows_read(self._worker.plan.name, self._delta("in", stats.records_read))
         for topic, count in pace.written.items():
             telemetry.rows_written(topic, self._delta(f"written {topic}", count))
         for stage, count in stats.rows_rejected.items():
@@ -122,7 +122,8 @@ class Observer:
 
     def _watermarks(self) -> None:
         """Lag of every owned partition: a request to the broker, so not at every look."""
-        oldest = {p: t.oldest(p) for t in self._worker.flow.tasks.values() for p in t.inputs() if t.owned(p)}
+        live = not self._worker.deterministic  # a replay is not late, it is long ago
+        oldest = {p: t.oldest(p) if live else None for t in self._worker.flow.tasks.values() for p in t.inputs() if t.owned(p)}
         for (topic, number), marks in self._transport.watermarks().items():
             self._telemetry.watermarks(
                 topic, number, position=marks.position, stable=marks.stable, high=marks.high, oldest_ms=oldest.get((topic, number))
@@ -134,6 +135,7 @@ class Observer:
         return {
             "topology": self._worker.plan.name,
             "tasks": [f"{section}[{partition}]" for section, partition in self._worker.flow.tasks],
+            "records_read": stats.records_read,
             "rows_in": stats.rows_in,
             "rows_answered": stats.rows_answered,
             "rows_rejected": stats.rows_rejected,

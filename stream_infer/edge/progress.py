@@ -25,12 +25,14 @@ UP, CLEAR, HIDE, SHOW = "\x1b[{}A", "\x1b[J", "\x1b[?25l", "\x1b[?25h"
 
 
 def line(now: Snapshot, before: Snapshot | None, *, total: int | None = None) -> str:
-    """One line for a log: rows, rate, lag, latency, error so far."""
+    """One line for a log: records read and answered, rate, lag (where the end is not known), latency, error so far."""
     parts = [
-        f"{now.rows_out:,}{_of(now, total)} rows",
-        f"{rows_per_second(now, before):,.0f}/s",
-        f"lag {now.lag_rows:,} rows {now.lag_seconds:.1f} s",
+        f"{now.rows_in:,}{_of(now, total)} records",
+        f"{records_per_second(now, before):,.0f}/s",
+        f"{now.rows_out:,} answered",
     ]
+    if total is None:
+        parts.append(f"lag {now.lag_rows:,} rows {now.lag_seconds:.1f} s")
     p50, p99 = now.latency_seconds(0.5, before), now.latency_seconds(0.99, before)
     if p50 is not None and p99 is not None:
         parts.append(f"latency p50 {milliseconds(p50)} p99 {milliseconds(p99)}")
@@ -62,15 +64,15 @@ def block(now: Snapshot, before: Snapshot | None, *, total: int | None = None, s
 
 
 def _first(now: Snapshot, before: Snapshot | None, total: int | None, seconds: float) -> str:
-    rate = rows_per_second(now, before)
-    head = f"{now.rows_out:,}{_of(now, total)} rows, {rate:,.0f} a second, {clock(seconds)}"
-    if total and rate > 0 and now.rows_out < total:
-        head += f", {clock((total - now.rows_out) / rate)} to go"
+    rate = records_per_second(now, before)
+    head = f"{now.rows_in:,}{_of(now, total)} records, {rate:,.0f} a second, {now.rows_out:,} answered, {clock(seconds)}"
+    if total and rate > 0 and now.rows_in < total:
+        head += f", {clock((total - now.rows_in) / rate)} to go"
     return head
 
 
 def _of(now: Snapshot, total: int | None) -> str:
-    return f" of {total:,} ({100 * min(now.rows_out / total, 1):.0f} %)" if total else ""
+    return f" of {total:,} ({100 * min(now.rows_in / total, 1):.0f} %)" if total else ""
 
 
 def _arm(arm: ArmFigures, pulls: int, before: Snapshot | None) -> str:
@@ -96,11 +98,11 @@ def error_so_far(now: Snapshot) -> str:
     return f"error so far {mine:.2f}, {abs(gain):.1f} % {'below' if gain >= 0 else 'above'} {name} ({theirs:.2f})"
 
 
-def rows_per_second(now: Snapshot, before: Snapshot | None) -> float:
-    """Rows answered a second between two snapshots; 0 without an earlier one."""
+def records_per_second(now: Snapshot, before: Snapshot | None) -> float:
+    """Records read a second between two snapshots; 0 without an earlier one."""
     if before is None or now.time_s <= before.time_s:
         return 0.0
-    return (now.rows_out - before.rows_out) / (now.time_s - before.time_s)
+    return (now.rows_in - before.rows_in) / (now.time_s - before.time_s)
 
 
 def milliseconds(seconds: float) -> str:

@@ -76,7 +76,7 @@ class Flow:
         if isinstance(notice, TaskRevoked):
             return self._revoked(notice)
         if isinstance(notice, CommitWanted):
-            return self._commit()
+            return self._commit(notice)
         assert isinstance(notice, Committed)
         self._draining = False
         return []
@@ -153,6 +153,7 @@ class Flow:
         readers = self._readers.get(partition, [])
         if not readers or not len(fetched):
             return []
+        self.stats.records_read += len(fetched)
         stream, rows, promised = self._intakes.rows(fetched)
         read_to = int(fetched.offsets[-1]) + 1
         for task in readers:
@@ -229,12 +230,12 @@ class Flow:
         """Whether anything happened since the last commit."""
         return any(task.dirty for task in self.tasks.values())
 
-    def _commit(self) -> list[Command]:
+    def _commit(self, notice: CommitWanted) -> list[Command]:
         assert not self.in_flight(), "a commit within a chunk would show half of it"
         commands: list[Command] = []
         offsets: dict[Partition, int] = {}
         for task in self.tasks.values():
-            if task.dirty:
+            if task.dirty or task.id in notice.leaving:
                 produced, lows = task.checkpoint()
                 commands += produced
                 offsets |= lows

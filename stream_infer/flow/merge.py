@@ -239,7 +239,7 @@ class Merge:
         self._deterministic = deterministic
         self._every_ms = every_ms
         self.number = 0
-        self._received_at = 0
+        self._received_at: int | None = None  # None: nothing since the start; clocks of processes have no common zero
 
     def bound(self, now: int) -> tuple[int, int]:
         """(key, channel number): rows up to here may be released."""
@@ -269,10 +269,14 @@ class Merge:
     def clock(self, now: int) -> int:
         """How far event time has come: the highest order key seen; live, it goes on at the pace of the clock while nothing arrives."""
         seen = max((c.reached for c in self.channels if c.gates), default=BEGIN)
-        return seen if self._deterministic or seen == BEGIN else seen + max(0, now - self._received_at)
+        if self._deterministic or seen == BEGIN:
+            return seen
+        if self._received_at is None:
+            self._received_at = now
+        return seen + max(0, now - self._received_at)
 
-    def received(self, now: int) -> None:
-        """Something was read at this time."""
+    def received(self, now: int | None) -> None:
+        """Something that tells the time was read now; None: reading begins anew."""
         self._received_at = now
 
     def progress(self, now: int) -> int:

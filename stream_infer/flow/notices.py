@@ -64,7 +64,9 @@ class Tick:
 
 @dataclass(slots=True)
 class CommitWanted:
-    """The work since the last commit should become visible now; nothing is in flight."""
+    """The work since the last commit should become visible now; nothing is in flight. leaving: tasks whose positions go out in any case."""
+
+    leaving: tuple[TaskId, ...] = ()
 
 
 @dataclass(slots=True)

@@ -96,8 +96,9 @@ class Task:
             rows = rows.take(rows.offsets >= known)
         if not len(rows):
             return
-        self.merge.received(now)
         channels = self._by_partition[partition]
+        if channels[0].gates:  # versions tell no time: one that comes while nothing else does must not turn the clock back
+            self.merge.received(now)
         if len(channels) == 1 and "source" not in rows.columns:
             channels[0].receive(rows)
         else:
@@ -137,6 +138,10 @@ class Task:
     def read_to(self, partition: Partition) -> int:
         """Offset after the last record read."""
         return self._read_to.get(partition, 0)
+
+    def worked_to(self, partition: Partition) -> int:
+        """Below this offset every row was worked on (held rows apart)."""
+        return min(channel.next if channel.buffered() else self._read_to.get(partition, 0) for channel in self._by_partition[partition])
 
     def limiting(self) -> Partition | None:
         """The partition of which more must be read before this task can begin a chunk; None when none is missing."""
@@ -260,6 +265,7 @@ class Task:
         for channel in self.merge.channels:
             channel.rewind(places.get(channel.place, [0, BEGIN, BEGIN, []]))
         self.merge.number, self._advanced = content["number"], content["advanced"]
+        self.merge.received(None)
         self._read_to = {partition: self._start(partition) for partition in self._by_partition}
         self.busy = self.dirty = False
         return [Seek(p, start, self.owned(p)) for p, start in self._read_to.items()] + self.work.restore(content["extra"])

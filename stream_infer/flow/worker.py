@@ -20,7 +20,6 @@ from typing import Protocol
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.commands import Command, Commit, Forward, Install, Pause, Produce, Resume, Seek, Stop
 from stream_infer.flow.flow import Flow, Mode
-from stream_infer.flow.merge import END
 from stream_infer.flow.notices import Committed, CommitWanted, ForwardDone, ForwardFailed, Read, TaskAssigned, TaskId, TaskRevoked, Tick
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.task import TASK_KEY, Snapshot, Task
@@ -97,7 +96,7 @@ class Worker:
         self._forwarder, self._clock, self._snapshots = forwarder, clock, snapshots
         self._sections = [s for s in plan.sections if sections is None or s.name in sections]
         self.pace = Pace(plan.emit.commit_interval_ms)
-        self._static, self._deterministic = static, deterministic
+        self._static, self.deterministic = static, deterministic
         self.flow = Flow(plan, static, Mode(deterministic, self._ends() if deterministic else None))
         self._wanted: list[TaskId] = []
         self._parked: dict[TaskId, tuple[Task, int]] = {}  # with an offset of its changelog from before its last commit
@@ -152,9 +151,8 @@ class Worker:
         if not leaving and not self._wanted:
             return
         ends = self._changelog_ends(leaving)
-        for task in leaving:
-            self.flow.tasks[task].dirty = True  # so that something is committed, which proves that until then nobody else wrote
-        held = self._finish_in_flight() and self._commit() is Outcome.COMMITTED
+        # What leaves is committed even if nothing happened to it: that proves that until then nobody else wrote.
+        held = self._finish_in_flight() and self._commit(leaving) is Outcome.COMMITTED
         if not held:
             self.transport.abort()
             self.pace.aborts += 1
@@ -266,9 +264,9 @@ class Worker:
             self._take_answers(50)
         return not self.flow.in_flight()
 
-    def _commit(self) -> Outcome:
+    def _commit(self, leaving: Sequence[TaskId] = ()) -> Outcome:
         began = self._clock()
-        commands = self.flow.handle(CommitWanted())
+        commands = self.flow.handle(CommitWanted(tuple(leaving)))
         self._carry_out(commands)
         offsets = next((c.offsets for c in commands if isinstance(c, Commit)), None)
         ends = self._changelog_ends(list(self.flow.tasks)) if offsets is not None and self._snapshots_due() else {}
@@ -367,8 +365,10 @@ class Worker:
         self._snapshot_at = self._clock() + self._snapshot_every_ms
 
     def lag(self) -> int:
-        """Deterministic runs: records of the users' logs not yet read by the slowest task."""
-        ends = self.flow.ends()
-        return sum(
-            max(0, ends[p] - task.read_to(p)) for task in self.flow.tasks.values() for p in task.inputs() if p in ends and ends[p] < END
-        )
+        """Deterministic runs: records of the users' logs that some task has still to work on."""
+        left: dict[Partition, int] = {}
+        for task in self.flow.tasks.values():
+            for partition in task.inputs():
+                end = self.flow.ends().get(partition, 0)
+                left[partition] = max(left.get(partition, 0), end - task.worked_to(partition))
+        return sum(left.values())

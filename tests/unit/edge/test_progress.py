@@ -70,15 +70,15 @@ class Clock:
 
 def test_the_line_of_a_log() -> None:
     assert line(NOW, BEFORE, total=16_000) == (
-        "8,000 of 16,000 (50 %) rows, 2,000/s, lag 1,234 rows 0.5 s, latency p50 55 ms p99 99 ms, 2 rejected, "
+        "8,100 of 16,000 (51 %) records, 2,000/s, 8,000 answered, latency p50 55 ms p99 99 ms, 2 rejected, "
         "error so far 15.00, 16.7 % below static (18.00)"
     )
-    assert line(BEFORE, None) == "4,000 rows, 0/s, lag 1,234 rows 0.5 s, latency p50 55 ms p99 99 ms, 2 rejected"
+    assert line(BEFORE, None) == "4,100 records, 0/s, 4,000 answered, lag 1,234 rows 0.5 s, latency p50 55 ms p99 99 ms, 2 rejected"
 
 
 def test_the_block_of_a_terminal() -> None:
     assert block(NOW, BEFORE, total=16_000, seconds=65.0) == [
-        "8,000 of 16,000 (50 %) rows, 2,000 a second, 1:05, 0:04 to go",
+        "8,100 of 16,000 (51 %) records, 2,000 a second, 8,000 answered, 1:05, 0:03 to go",
         "  latency p50 55 ms, p99 99 ms; lag 1,234 rows, 0.5 s; in flight 64",
         "  9 commits, 5,000 feedback, 2 rejected; 4 partitions",
         "  net              ██████████████████░░░░░░  75.0 %  error 15.00",
