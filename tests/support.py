@@ -67,7 +67,7 @@ def read_all(bootstrap: str, topic: str, *, isolation: str = "read_committed", t
     """
     consumer = Consumer({
         "bootstrap.servers": bootstrap, "group.id": "read-all", "enable.auto.commit": False, "auto.offset.reset": "error",
-        "isolation.level": isolation, "enable.partition.eof": True, "log_level": 0,
+        "isolation.level": isolation, "enable.partition.eof": True, "fetch.wait.max.ms": 20, "log_level": 0,
     })
     try:
         known = consumer.list_topics(topic, timeout=10.0).topics[topic]
