@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.flow.merge import BEGIN, VERSIONS
-from stream_infer.flow.reparting import IS_MARK, SOURCE
+from stream_infer.flow.reparting import IS_MARK, ORDER_MS, SOURCE
 from stream_infer.flow.rows import Intake, Rows
 from stream_infer.flow.versions import read_versions
 from stream_infer.records import Fetched, Numbers, Text
@@ -38,6 +38,9 @@ def _name_marks(rows: Rows) -> None:
     """Internal streams tell their writer and their marks in columns of one name: source, is_mark."""
     if SOURCE in rows.columns:
         rows.columns["source"], rows.columns["is_mark"] = rows.columns[SOURCE], rows.columns[IS_MARK]
+        order = rows.columns[ORDER_MS]
+        assert isinstance(order, Numbers)
+        rows.keys = order.values.astype(np.int64)
         return
     kind = rows.columns["kind"]
     assert isinstance(kind, Text)

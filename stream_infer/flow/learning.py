@@ -41,7 +41,7 @@ class Learning:
         for model in self._context.models:
             assert model.learns is not None
             self.stores[model.name] = self._learners[model.name] = learner_of(model.learns, model.columns(), static[model.name].start)
-        self._fresh = False
+        self._fresh: int | None = None  # the order key of the last row that no version covers yet
         self._rows = 0
         self._published = BEGIN
         self._chunk: Chunk | None = None
@@ -62,7 +62,7 @@ class Learning:
             width = len(model.columns())
             self._learners[model.name].learn(features[:, first : first + width], label)
             first += width
-        self._fresh = True
+        self._fresh = chunk.reached
         self._rows += len(rows)
         return []
 
@@ -91,12 +91,14 @@ class Learning:
         self._published = edge
         keys: list[bytes | None] = []
         values: list[bytes | None] = []
-        if self._fresh and edge < END:
-            for version in self._versions(edge // every, edge + every):
+        # The first edge after the last row that was learned: how many empty epochs were passed at once depends on how much was read.
+        made = None if self._fresh is None else (self._fresh // every + 1) * every
+        if made is not None and made <= edge:
+            for version in self._versions(made // every, made + every):
                 keys.append(version.name.encode())
                 values.append(version.to_bytes())
                 self._stats.version(version.name, version.version)
-            self._fresh = False
+            self._fresh = None
         key, value = mark(END if edge >= END else edge + 2 * every)
         return [Produce(self._plan.models_topic, 0, [*keys, key], [*values, value])]
 

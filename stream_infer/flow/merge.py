@@ -57,14 +57,14 @@ class Channel:
     _candidates: Rows | None = None  # until the next change: they are asked for far more often than they change
 
     def receive(self, rows: Rows) -> None:
-        """Append rows that were read; those released before a restart are skipped. rows.keys is overwritten."""
+        """Append rows that were read; those released before a restart are skipped. rows.keys: what orders them, made non-decreasing here."""
         if rows.offsets[0] < self.resume_below:
             rows = self._skip_released(rows)
             if not len(rows):
                 return
         else:
             self.resume_held = frozenset()
-        keys = np.maximum.accumulate(np.where(rows.flags == GOOD, rows.times, BEGIN))
+        keys = np.maximum.accumulate(np.where(rows.flags == GOOD, rows.keys, BEGIN))
         rows.keys = np.maximum(keys, self.reached)
         if self.late_after_ms is not None:
             self._reject_late(rows, self.late_after_ms)
@@ -132,8 +132,17 @@ class Channel:
         self._blocks, self._held, self._candidates = [], None, None
 
     def buffered(self) -> int:
-        """Rows received but not released (held ones apart)."""
-        return sum(len(block) for block in self._blocks)
+        """Rows received that could be released as far as this channel knows: rows whose time is still to come do not fill a buffer."""
+        if self.decide_at is None or not self._blocks:
+            return sum(len(block) for block in self._blocks)
+        return int(np.count_nonzero(self._dues() <= self.watermark))
+
+    def _dues(self) -> Ints:
+        """Keys of the buffered rows of a stream with decide_at, as they will be released."""
+        if len(self._blocks) > 1:
+            self._blocks = [concat_rows(self._blocks)]
+        rows = self._blocks[0]
+        return np.where(rows.flags == GOOD, np.maximum(self._due(rows), rows.keys), rows.keys)
 
     def first_time(self) -> int | None:
         """Event time of the first buffered row."""
@@ -154,9 +163,15 @@ class Channel:
         first = int(self._blocks[0].offsets[0]) if self._blocks else max(self.next, read_to)
         return min(first, int(held[0])) if len(held) else first
 
-    def head(self) -> int:
-        """No row released from now on has a lower key."""
-        return int(self._blocks[0].keys[0]) if self._blocks else (END if self.ended else self.watermark)
+    def head(self) -> int | None:
+        """The lowest key among buffered rows; None when there are none."""
+        if not self._blocks:
+            return None
+        return int(self._blocks[0].keys[0]) if self.decide_at is None else int(self._dues().min())
+
+    def following(self) -> int:
+        """No row received from now on has a lower key."""
+        return END if self.ended else self.watermark
 
     def candidates(self) -> Rows | None:
         """Held and buffered rows by offset; buffered rows of a stream with decide_at get the key of their due time."""
@@ -171,8 +186,7 @@ class Channel:
         if self.decide_at is None:
             return parts[0] if parts else None
         if parts:
-            rows = parts[0]
-            due = np.where(rows.flags == GOOD, np.maximum(self._due(rows), rows.keys), rows.keys)
+            rows, due = parts[0], self._dues()
             parts = [Rows(rows.offsets, rows.times, due, rows.flags, rows.columns, rows.bad)]
         if self._held is not None and len(self._held):
             parts.insert(0, self._held)
@@ -258,10 +272,12 @@ class Merge:
         return any(channel.resume_held for channel in self.channels)
 
     def _idle(self, channel: Channel, now: int) -> bool:
-        if self._deterministic or channel.buffered():
+        if self._deterministic:
             return False
         if channel.at_end:
             return True
+        if channel.buffered():
+            return False
         if channel.empty_since is None:
             channel.empty_since = now
         return now - channel.empty_since >= self._wait_ms_max
@@ -283,9 +299,11 @@ class Merge:
         """No row released from now on has a lower key (live: except late rows of a channel that was idle)."""
         if self._resuming():
             return BEGIN
-        heads = [c.head() for c in self.channels if c.gates and (c.buffered() or not self._idle(c, now)) and c.stream != VERSIONS]
+        told = [c for c in self.channels if c.gates and c.stream != VERSIONS]
+        known = [head for c in told if (head := c.head()) is not None]
         held = [int(c.held_keys().min()) for c in self.channels if len(c.held_keys())]
-        return min(heads + held + ([] if heads else [self.clock(now)]))
+        unknown = [c.following() for c in told if not self._idle(c, now)] or [self.clock(now)]
+        return min(known + held + unknown)
 
     def limiting(self) -> Channel | None:
         """The channel that holds the others back: of the lowest watermark. More of it must be read before anything else helps."""

@@ -17,7 +17,7 @@ from stream_infer.flow.rows import absent
 from stream_infer.records import Column, Numbers, Text
 from stream_infer.topology.plan import Plan, RepartitionStep, SectionPlan
 
-SOURCE, IS_MARK, AT_MS = "_source", "_is_mark", "_at_ms"
+SOURCE, IS_MARK, AT_MS, ORDER_MS = "_source", "_is_mark", "_at_ms", "_order_ms"
 MARK_EVERY_MS = 1000  # of event time: how coarsely a task tells the next section how far it has come
 
 
@@ -36,7 +36,8 @@ class Repartitioner:
         """All rows, each to the partition of its key; rows without a key go to partition 0."""
         count = len(flowing)
         columns: dict[str, Column] = dict(flowing.columns)
-        columns |= {SOURCE: _ints(self._partition, count), IS_MARK: Numbers(np.zeros(count, dtype=np.bool_)), AT_MS: Numbers(flowing.times)}
+        columns |= {SOURCE: _ints(self._partition, count), IS_MARK: Numbers(np.zeros(count, dtype=np.bool_))}
+        columns |= {AT_MS: Numbers(flowing.times), ORDER_MS: Numbers(flowing.keys)}
         name = np.frombuffer(flowing.topic.encode(), dtype=np.uint8)
         topic = Text(name, np.zeros(count, np.int64), np.full(count, len(name)))
         if ORIGIN[0] not in columns:
@@ -61,7 +62,8 @@ class Repartitioner:
             return []
         self.marked = edge
         columns: dict[str, Column] = {f.name: _one(f.kind, nullable=f.nullable) for f in self._schema.fields}
-        columns |= {SOURCE: _ints(self._partition, 1), IS_MARK: Numbers(np.ones(1, dtype=np.bool_)), AT_MS: _ints(edge, 1)}
+        columns |= {SOURCE: _ints(self._partition, 1), IS_MARK: Numbers(np.ones(1, dtype=np.bool_))}
+        columns |= {AT_MS: _ints(edge, 1), ORDER_MS: _ints(edge, 1)}
         value = self._encoder.encode(columns).raw()
         return [Produce(self._stream.topic, partition, [None], value) for partition in range(self._stream.partitions)]
 
