@@ -53,9 +53,9 @@ def demo(settings: DemoSettings) -> int:
     bootstrap = settings.bootstrap or _own_broker(settings, progress)
     with progress.phase("clearing what an earlier demo left"):
         delete_topics(bootstrap, [topic for topic, _, _ in plan.topics], {})
-    _send(settings, topology, bootstrap, progress)
+    records = _send(settings, topology, bootstrap, progress)
     _train(plan, topology, bootstrap, settings, progress)
-    host, seconds = _run(plan, bootstrap, progress)
+    host, seconds = _run(plan, bootstrap, records, progress)
     figures = _report(plan, bootstrap, host, seconds, settings, progress)
     print(summary(figures, colour=sys.stdout.isatty()))
     page = (settings.out / "report.html").resolve()
@@ -71,7 +71,7 @@ def _own_broker(settings: DemoSettings, progress: Progress) -> str:
     return broker.bootstrap
 
 
-def _send(settings: DemoSettings, topology: Path, bootstrap: str, progress: Progress) -> None:
+def _send(settings: DemoSettings, topology: Path, bootstrap: str, progress: Progress) -> int:
     from loadgen import flights
     from loadgen.merge import MergedLog
     from loadgen.send import ensure_topics, send_flat_out
@@ -89,6 +89,7 @@ def _send(settings: DemoSettings, topology: Path, bootstrap: str, progress: Prog
     progress.say(f"sent {report}")
     if report.lost:
         raise EnvironmentMissing(f"the broker lost {report.lost} records", fix="look at its log and at the disk")
+    return report.rows
 
 
 def _train(plan: Plan, topology: Path, bootstrap: str, settings: DemoSettings, progress: Progress) -> None:
@@ -108,8 +109,9 @@ def _train(plan: Plan, topology: Path, bootstrap: str, settings: DemoSettings, p
         progress.say(line)
 
 
-def _run(plan: Plan, bootstrap: str, progress: Progress) -> tuple[Host, float]:
-    progress.say("predicting: the whole year, deterministic, exactly once")
+def _run(plan: Plan, bootstrap: str, records: int, progress: Progress) -> tuple[Host, float]:
+    progress.say("predicting: every record of the log, deterministic, exactly once")
+    progress = Progress(sys.stderr, total=records)
     began = time.monotonic()
     host = Host(plan, RunSettings(bootstrap, deterministic=True, port=0), {}, progress)
     with host.signals():

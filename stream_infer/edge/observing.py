@@ -32,7 +32,7 @@ class Observer:
         self._seen: dict[str, int] = {}
         self._looked_at = self._asked_at = 0.0
         self.batch_rows: dict[int, int] = {}
-        self.samples: list[tuple[float, int, int]] = []  # (seconds, rows answered so far, lag)
+        self.samples: list[tuple[float, int, int]] = []  # (seconds, records read so far, lag)
 
     def look(self, *, last: bool = False) -> None:
         """Once per turn of the loop; cheap unless LOOK_EVERY_S has passed."""
@@ -47,7 +47,7 @@ class Observer:
         if not last and now - self._asked_at >= ASK_EVERY_S:
             self._asked_at = now
             self._watermarks()
-        self.samples.append((now, self._worker.stats.rows_answered, self._worker.lag()))
+        self.samples.append((now, self._worker.stats.records_read, self._worker.lag()))
 
     def _delta(self, name: str, total: int) -> int:
         before = self._seen.get(name, 0)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from stream_infer.flow.deciding import Choice, answer_keys
 from stream_infer.flow.rows import Bad
 from stream_infer.records import Bools, Column, Floats, Ints, Lists, Matrix, Numbers, Text
 from stream_infer.topology.plan import DecideStep, StreamPlan
+
+# A producer takes 1,000,000 bytes a record by default, a topic 1,048,588; the key is written twice.
+REJECTED_VALUE_BYTES_MAX = 700_000
+REJECTED_KEY_BYTES_MAX = 100_000
 
 
 def repeated(choices: Sequence[str], index: Ints) -> Text:
@@ -120,7 +125,7 @@ class AnswerEmitter:
 
 
 class RejectEmitter:
-    """Rows that could not be answered, with what came and why."""
+    """Rows that could not be answered, with what came and why. Of what is too large for a record of ours, the first bytes are kept."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
@@ -130,6 +135,7 @@ class RejectEmitter:
         """One record per rejected row, keyed as it came."""
         if not bad:
             return []
+        bad = [_short(b) for b in bad]
         columns: dict[str, Column] = {
             "source_topic": Text.of(b.topic for b in bad),
             "source_partition": Numbers(np.array([b.partition for b in bad], dtype=np.int32)),
@@ -140,6 +146,15 @@ class RejectEmitter:
             "value": Text.of((b.value for b in bad), is_bytes=True),
         }
         return [Produce(self._topic, None, [b.key for b in bad], self._encoder.encode(columns).raw())]
+
+
+def _short(bad: Bad) -> Bad:
+    """With key and value cut where they are longer than a reject can hold: a record that we cannot write would stop us for ever."""
+    for part, limit in (("value", REJECTED_VALUE_BYTES_MAX), ("key", REJECTED_KEY_BYTES_MAX)):
+        whole = getattr(bad, part)
+        if whole is not None and len(whole) > limit:
+            bad = replace(bad, **{part: whole[:limit]}, reason=f"{bad.reason} (of its {part}, the first {limit} bytes are kept)")
+    return bad
 
 
 class JoinedEmitter:

@@ -153,8 +153,9 @@ class Flow:
         readers = self._readers.get(partition, [])
         if not readers or not len(fetched):
             return []
-        self.stats.records_read += len(fetched)
         stream, rows, promised = self._intakes.rows(fetched)
+        if not fetched.topic.startswith(f"{self.plan.name}."):
+            self.stats.records_read += len(fetched)
         read_to = int(fetched.offsets[-1]) + 1
         for task in readers:
             task.receive(partition, rows.take(slice(None)), read_to, self._now)

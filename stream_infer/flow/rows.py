@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from stream_infer.codec.rows import RowDecoder
 from stream_infer.codec.schema import RecordSchema, parse_schema
-from stream_infer.records import Column, Fetched, Ints, Lists, Numbers, Selection, Text, concat_columns
+from stream_infer.records import Bools, Column, Fetched, Ints, Lists, Numbers, Selection, Text, concat_columns
 from stream_infer.topology.plan import StreamPlan
 
 GOOD, DEAD, BAD = 0, 1, 2  # flags of a row: usable, a tombstone, rejected
+TIME_MS_MAX = 10**15  # 31,000 years from 1970: sums of such times stay far below merge.END, which no row may reach
+NAME_BYTES_MAX = 65_536  # of an id or a key: they are written again, several times to a record, and a record has 1 MB by default
 Flags = NDArray[np.uint8]
 
 
@@ -100,20 +102,36 @@ class Intake:
             flags[tombstones] = DEAD
         if len(tombstones) and self.stream.key is not None:
             columns[self.stream.key] = _with_keys(columns[self.stream.key], fetched.keys, tombstones)
+        self._refuse_long_names(columns, flags, reasons)
+        if self.stream.decide_at is not None:
+            decide_at = columns[self.stream.decide_at.field]
+            assert isinstance(decide_at, Numbers)
+            known = flags == GOOD if decide_at.valid is None else (flags == GOOD) & decide_at.valid
+            _refuse_times(f"`{self.stream.decide_at.field}`", decide_at.values.astype(np.int64), known, flags, reasons)
         times = self._times(fetched, columns, flags, reasons)
         bad = self._bad(fetched, flags, reasons)
         return Rows(fetched.offsets, times, times, flags, columns, bad)
 
+    def _refuse_long_names(self, columns: dict[str, Column], flags: Flags, reasons: dict[int, str]) -> None:
+        for name in dict.fromkeys(n for n in (self.stream.id, self.stream.key) if n is not None):
+            column = columns[name]
+            if isinstance(column, Text) and (column.size > NAME_BYTES_MAX).any():
+                for index in np.flatnonzero((flags == GOOD) & (column.size > NAME_BYTES_MAX)).tolist():
+                    _reject(flags, reasons, index, f"`{name}`: {column.size[index]} bytes, an id or a key has at most {NAME_BYTES_MAX}")
+
     def _times(self, fetched: Fetched, columns: dict[str, Column], flags: Flags, reasons: dict[int, str]) -> Ints:
         name = self.stream.event_time
         if name is None:
-            return fetched.timestamps
+            times = fetched.timestamps
+            _refuse_times("the record's timestamp", times, flags == GOOD, flags, reasons)
+            return np.where(np.abs(times) > TIME_MS_MAX, 0, times)
         column = columns[name]
         assert isinstance(column, Numbers), f"event time {name} of {self.stream.name} must be a number"
         times = np.where(flags == GOOD, column.values.astype(np.int64), fetched.timestamps)
         if column.valid is not None:
             for index in np.flatnonzero((flags == GOOD) & ~column.valid).tolist():
                 _reject(flags, reasons, index, f"event time `{name}`: got null, expected a time in ms")
+        _refuse_times(f"event time `{name}`", times, flags == GOOD, flags, reasons)
         if self.stream.future_after_ms is not None:
             # Against the record's own timestamp, not a clock: a replay must reject the same rows.
             early = (flags == GOOD) & (times > fetched.timestamps + self.stream.future_after_ms)
@@ -125,7 +143,7 @@ class Intake:
                     f"event time `{name}`: {times[index]} lies {times[index] - fetched.timestamps[index]} ms after the record's timestamp",
                 )
         out = np.where(flags == BAD, fetched.timestamps, times)
-        return out.astype(np.int64, copy=False)
+        return np.where(np.abs(out) > TIME_MS_MAX, 0, out).astype(np.int64, copy=False)
 
     def _bad(self, fetched: Fetched, flags: Flags, reasons: dict[int, str]) -> dict[int, Bad]:
         places = np.flatnonzero(flags == BAD)
@@ -136,6 +154,12 @@ class Intake:
         for place, offset, key, value in zip(places.tolist(), picked.offsets.tolist(), picked.keys.raw(), picked.values.raw(), strict=True):
             found[offset] = Bad(self.stream.name, fetched.topic, fetched.partition, offset, reasons.get(place, "not decodable"), key, value)
         return found
+
+
+def _refuse_times(what: str, times: Ints, rows: Bools, flags: Flags, reasons: dict[int, str]) -> None:
+    """Times that no calendar has: one such row would carry its whole task past the end of time."""
+    for index in np.flatnonzero(rows & ((times > TIME_MS_MAX) | (times < -TIME_MS_MAX))).tolist():
+        _reject(flags, reasons, index, f"{what}: got {times[index]}, expected ms since 1970, at most 10^15")
 
 
 def _reject(flags: Flags, reasons: dict[int, str], index: int, reason: str) -> None:

@@ -27,7 +27,7 @@ class Answered:
 class Stats:
     """Totals since the start; drain() gives and clears what came since the last call."""
 
-    records_read: int = 0  # each once, however many tasks read it
+    records_read: int = 0  # of the users' streams, each once, however many tasks read it
     rows_in: int = 0  # worked on by tasks
     rows_answered: int = 0
     rows_rejected: dict[str, int] = field(default_factory=dict)

@@ -71,7 +71,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class RunTrace:
-    """How the run went. seconds: float64[m] since its start, one sample a second; rows: int64[m] answered since the last sample;
+    """How the run went. seconds: float64[m] since its start, one sample a second; rows: int64[m] records read since the last sample;
     lag_rows: int64[m]; lag_seconds: float64[m]. latency_ms: float64[any], samples of the span `latency_of` names.
     batch_rows, batch_count: int64[k], so many batches had so many rows.
     """

@@ -28,7 +28,7 @@ def figures(predictions: Predictions, labels: Labels, trace: RunTrace, run: RunF
             "unit": run.unit,
             "rows": rows,
             "seconds": run.seconds,
-            "rows_per_second": rows / run.seconds if run.seconds > 0 else None,
+            "records_per_second": run.rows_read / run.seconds if run.seconds > 0 else None,
             "rows_read": run.rows_read,
             "rows_rejected": run.rows_rejected,
             "error": {period.name: period_errors(predictions, labels, run.baseline, period) for period in (whole, *run.periods)},
@@ -187,20 +187,20 @@ def latency_figures(latency_ms: Floats) -> Figures:
 
 
 def throughput_figures(trace: RunTrace) -> Figures:
-    """Rows a second over the samples of the run: its median and its best sample; and the largest lag."""
+    """Records a second over the samples of the run: its median and its best sample; and the largest lag."""
     if len(trace.seconds) == 0:
-        return {"rows_per_second_median": None, "rows_per_second_max": None, "lag_rows_max": None, "lag_seconds_max": None}
+        return {"records_per_second_median": None, "records_per_second_max": None, "lag_rows_max": None, "lag_seconds_max": None}
     rates = row_rates(trace)
     return {
-        "rows_per_second_median": float(np.median(rates)),
-        "rows_per_second_max": float(rates.max()),
+        "records_per_second_median": float(np.median(rates)),
+        "records_per_second_max": float(rates.max()),
         "lag_rows_max": int(trace.lag_rows.max()),
         "lag_seconds_max": float(trace.lag_seconds.max()),
     }
 
 
 def row_rates(trace: RunTrace) -> Floats:
-    """float64[m]: rows a second between each sample and the one before (the run's start for the first)."""
+    """float64[m]: records a second between each sample and the one before (the run's start for the first)."""
     spans = np.diff(trace.seconds, prepend=0.0)
     return np.divide(trace.rows, spans, out=np.zeros(len(spans)), where=spans > 0)
 

@@ -50,7 +50,7 @@ def tiles(figures: Figures) -> str:
     shown.append((f"{three(error['answered']['mae'])} <small>{unit}</small>", f"mean absolute error{against}"))
     shown.append((f"{figures['rows']:,}", f"rows answered, {figures['rows_rejected']:,} rejected"))
     shown.append(
-        (f"{fixed(figures['rows_per_second'], 0)} <small>/ s</small>", f"rows a second, over {_tight(duration(figures['seconds']))}")
+        (f"{fixed(figures['records_per_second'], 0)} <small>/ s</small>", f"records a second, {_tight(duration(figures['seconds']))}")
     )
     slow = _tight(f"{three(latency['p99'])} ms")
     shown.append((f"{three(latency['p50'])} <small>ms</small>", f"median latency {escape(figures['latency_of'])}; p99 {slow}"))
@@ -155,17 +155,18 @@ def throughput_section(trace: RunTrace, figures: Figures) -> str:
     seconds, rates, lag_rows, _ = series.throughput(trace)
     speed, took = figures["throughput"], _tight(duration(figures["seconds"]))
     words = (
-        f"The lines show how many rows a second were answered in the {took} of the run, and how many waited. "
-        f"The middle second answered {fixed(speed['rows_per_second_median'], 0)} rows, the best {fixed(speed['rows_per_second_max'], 0)}; "
-        f"at most {fixed(speed['lag_rows_max'], 0)} rows waited."
+        f"The lines show how many records a second were read in the {took} of the run, and how many still waited. "
+        f"The middle second read {fixed(speed['records_per_second_median'], 0)} records, "
+        f"the best {fixed(speed['records_per_second_max'], 0)}; "
+        f"at most {fixed(speed['lag_rows_max'], 0)} waited."
     )
     ticks, unit = span_ticks(float(seconds[-1])) if len(seconds) else ([], "s")
     since = {"s": "seconds", "min": "minutes", "h": "hours"}[unit] + " since the start"
     # The run begins at zero, whenever its first sample was taken.
     x = np.concatenate([np.zeros(1), seconds])
     rate, lag = (Series(name, np.concatenate([values[:1], values]), "s0") for name, values in (("rate", rates), ("waiting", lag_rows)))
-    left = Axis("Rows a second over the run", "rows answered a second", ticks, since, high=200)
-    right = Axis("Rows waiting over the run", "rows waiting (lag)", ticks, since, high=200)
+    left = Axis("Records a second over the run", "records read a second", ticks, since, high=200)
+    right = Axis("Records waiting over the run", "records waiting (lag)", ticks, since, high=200)
     return section("How fast was it?", words, line_chart(x, [rate], left), line_chart(x, [lag], right), layout="pair")
 
 

@@ -59,10 +59,10 @@ def _line(name: str, found: Figures, last: str = "") -> str:
 def _facts(figures: Figures) -> list[str]:
     speed, latency, feedback, batches = (figures[name] for name in ("throughput", "latency_ms", "feedback", "batches"))
     points = "  ".join(f"{name.replace('_', '.')} {three(latency[name])}" for name in ("p50", "p95", "p99", "p99_9", "max"))
-    median, best = fixed(speed["rows_per_second_median"], 0), fixed(speed["rows_per_second_max"], 0)
+    median, best = fixed(speed["records_per_second_median"], 0), fixed(speed["records_per_second_max"], 0)
     half = three(feedback["delay_min_median"])
     facts = {
-        "throughput": f"{fixed(figures['rows_per_second'], 0)} rows/s (median second {median}, best {best})",
+        "throughput": f"{fixed(figures['records_per_second'], 0)} records/s (median second {median}, best {best})",
         "latency": f"{points} ms",
         "": figures["latency_of"],
         "batches": f"{batches['count']:,} of {three(batches['rows_mean'])} rows on average, largest {fixed(batches['rows_max'], 0)}",

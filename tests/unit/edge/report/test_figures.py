@@ -139,7 +139,7 @@ def test_figures_are_json_even_when_nothing_happened() -> None:
     found = figures(predictions, Labels(none, no_ints), trace, RunFigures("empty", 0.0, baseline="a"))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["error"][WHOLE]["answered"] == {"rows": 0, "mae": None, "rmse": None, "r2": None}
-    assert found["rows_per_second"] is None
+    assert found["records_per_second"] is None
 
 
 def test_columns_that_do_not_fit_are_a_bug_with_both_shapes() -> None:
