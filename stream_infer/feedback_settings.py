@@ -23,7 +23,7 @@ class RewardSettings:
 class FeedbackSettings:
     """wait_ms_max: event time after the decision within which feedback counts; early_ms_max: how long feedback waits for its decision.
 
-    take: which of several distinct feedback rows of one decision makes the label. absent: the label where none came (None: no reward at all).
+    take: which of several distinct feedback rows of one decision makes the label. absent: the label where none came (None: no reward).
     label: field of the feedback stream. on: field of the feedback stream that holds the prediction id. feedback_id: field that
     names one feedback row, so that a repeat is known (None: the record's own address serves).
     """

@@ -57,7 +57,7 @@ class Channel:
     _candidates: Rows | None = None  # until the next change: they are asked for far more often than they change
 
     def receive(self, rows: Rows) -> None:
-        """Append rows that were read; those released before a restart are skipped. rows.keys: what orders them, made non-decreasing here."""
+        """Append rows that were read; those released before a restart are skipped. rows.keys is made non-decreasing here."""
         if rows.offsets[0] < self.resume_below:
             rows = self._skip_released(rows)
             if not len(rows):

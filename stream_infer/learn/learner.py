@@ -131,7 +131,8 @@ class FtrlLogistic(ArrayStore):
     """Logistic regression by FTRL-Proximal (McMahan et al. 2013, algorithm 1), exactly: the weights follow from all gradients so
     far, this row's included, and are zero, truly, where |z| ≤ l1. Labels are clipped to [0, 1]; inputs are taken as they are.
 
-    The last coordinate is the bias, an input of 1 without l1 and l2. A start's weights become those of the first row, its scaling folded in.
+    The last coordinate is the bias, an input of 1 without l1 and l2. With a start, its weights, their scaling
+    folded in, are those that meet the first row.
     """
 
     def __init__(self, settings: LearnerSettings, columns: tuple[str, ...], start: LinearModel | None = None) -> None:
