@@ -160,6 +160,8 @@ def producer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatis
         "compression.type": "lz4",  # halves the broker's CPU for nothing measurable here
         "queue.buffering.max.messages": 100_000,
         "queue.buffering.max.kbytes": 131_072,
+        # What a broker takes by default; librdkafka's 1,000,000 would refuse a repartitioned row of that size for its few bytes more.
+        "message.max.bytes": 1_048_576,
     }
     return _client(settings, defaults, PRODUCER_ALLOWED, ours, on_error, on_statistics)
 

@@ -124,7 +124,7 @@ class Intake:
         if name is None:
             times = fetched.timestamps
             _refuse_times("the record's timestamp", times, flags == GOOD, flags, reasons)
-            return np.where(np.abs(times) > TIME_MS_MAX, 0, times)
+            return np.where(_beyond(times), 0, times)
         column = columns[name]
         assert isinstance(column, Numbers), f"event time {name} of {self.stream.name} must be a number"
         times = np.where(flags == GOOD, column.values.astype(np.int64), fetched.timestamps)
@@ -143,7 +143,7 @@ class Intake:
                     f"event time `{name}`: {times[index]} lies {times[index] - fetched.timestamps[index]} ms after the record's timestamp",
                 )
         out = np.where(flags == BAD, fetched.timestamps, times)
-        return np.where(np.abs(out) > TIME_MS_MAX, 0, out).astype(np.int64, copy=False)
+        return np.where(_beyond(out), 0, out).astype(np.int64, copy=False)
 
     def _bad(self, fetched: Fetched, flags: Flags, reasons: dict[int, str]) -> dict[int, Bad]:
         places = np.flatnonzero(flags == BAD)
@@ -158,8 +158,12 @@ class Intake:
 
 def _refuse_times(what: str, times: Ints, rows: Bools, flags: Flags, reasons: dict[int, str]) -> None:
     """Times that no calendar has: one such row would carry its whole task past the end of time."""
-    for index in np.flatnonzero(rows & ((times > TIME_MS_MAX) | (times < -TIME_MS_MAX))).tolist():
+    for index in np.flatnonzero(rows & _beyond(times)).tolist():
         _reject(flags, reasons, index, f"{what}: got {times[index]}, expected ms since 1970, at most 10^15")
+
+
+def _beyond(times: Ints) -> Bools:
+    return (times > TIME_MS_MAX) | (times < -TIME_MS_MAX)
 
 
 def _reject(flags: Flags, reasons: dict[int, str], index: int, reason: str) -> None:
