@@ -18,8 +18,8 @@ class Intakes:
     def __init__(self, plan: Plan, *, at_once: bool) -> None:
         names = {i.stream for section in plan.sections for i in section.inputs}
         self._by_topic = {plan.streams[name].topic: name for name in sorted(names)}
-        self._intakes = {name: Intake(plan.streams[name]) for name in sorted(names - {VERSIONS})}
         self._internal = {i.stream for section in plan.sections for i in section.inputs if i.sources}
+        self._intakes = {name: Intake(plan.streams[name], ours=name in self._internal) for name in sorted(names - {VERSIONS})}
         self._at_once = at_once
 
     def rows(self, fetched: Fetched) -> tuple[str, Rows, int | None]:
