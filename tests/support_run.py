@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +20,12 @@ import fastavro
 import numpy as np
 
 from stream_infer.cli import load_plan
-from stream_infer.codec.internal import DECISION, PREDICTION, REJECT
+from stream_infer.codec.internal import PREDICTION, REJECT
 from stream_infer.codec.schema import parse_schema
 from stream_infer.edge.host import Host, RunSettings
 from stream_infer.edge.progress import Progress
 from stream_infer.models.linear import LinearModel
-from tests.support import Row, create_topics, produce_rows, read_all
+from tests.support import Row, admin, create_topics, produce_rows, read_all
 
 EVENT = json.dumps(
     {
@@ -43,7 +47,8 @@ OUTCOME = json.dumps(
             {"name": "event_id", "type": "string"},
             {"name": "user", "type": "string"},
             {"name": "at_ms", "type": "long"},
-            {"name": "label", "type": "double"},
+            {"name": "label", "type": ["null", "double"]},
+            {"name": "outcome_id", "type": "string"},
         ],
     }
 )
@@ -66,6 +71,20 @@ stages:
 {feedback}
 """
 LINEAR = "{kind: linear, artifact: twice.safetensors, inputs: [amount]}"
+# With feedback that counts for ten seconds of event time.
+OUTCOMES = "  outcomes: {{topic: {name}-outcomes, schema: outcome.avsc, key: user, event_time: at_ms, partitions: {partitions}}}"
+FEEDBACK = """\
+  outcome:
+    kind: feedback
+    predictions: score
+    feedback: outcomes
+    on: event_id
+    label: label
+    feedback_id: outcome_id
+    wait_s_max: 10
+    reward: {closeness: {scale: 10}}
+"""
+ROOT = Path(__file__).parents[1]
 BEGIN_MS = 1_370_000_000_000
 
 
@@ -111,17 +130,25 @@ class Case:
     def rejects(self) -> list[dict[str, Any]]:
         return self.read("rejects", REJECT)
 
-    def decisions(self) -> list[dict[str, Any]]:
-        return [unframed(DECISION, row.value) for row in read_all(self.bootstrap, f"{self.name}.decisions")]
+    def internal(self, topic: str, schema: str) -> list[dict[str, Any]]:
+        return self._read(f"{self.name}.{topic}", schema)
+
+    def _read(self, topic: str, schema: str) -> list[dict[str, Any]]:
+        """Nothing where the topic is not there yet."""
+        if topic not in admin(self.bootstrap).list_topics(timeout=10.0).topics:
+            return []
+        return [unframed(schema, row.value) for row in read_all(self.bootstrap, topic)]
 
     def read(self, stream: str, schema: str) -> list[dict[str, Any]]:
-        return [unframed(schema, row.value) for row in read_all(self.bootstrap, self.topic(stream))]
+        return self._read(self.topic(stream), schema)
 
 
 def score_case(bootstrap: str, folder: Path, name: str, *, partitions: int = 1, topics: bool = True, **parts: str) -> Case:
     """The topology SCORE. parts: what differs: events, model, more_streams, more_stages, scored, out, feedback."""
     plain = {"events": "", "model": LINEAR, "more_streams": "", "more_stages": "", "scored": "events", "out": "", "feedback": ""}
+    name = name if len(name) <= 60 else f"{name[:50]}-{name[-8:]}"
     case = Case(bootstrap, folder, name)
+    parts = {key: text.format(name=name, partitions=partitions) if key == "more_streams" else text for key, text in parts.items()}
     case.path.write_text(SCORE.format(name=name, partitions=partitions, **(plain | parts)))
     (folder / "event.avsc").write_text(EVENT)
     (folder / "outcome.avsc").write_text(OUTCOME)
@@ -129,6 +156,35 @@ def score_case(bootstrap: str, folder: Path, name: str, *, partitions: int = 1, 
     if topics:
         create_topics(bootstrap, {case.topic("events"): partitions})
     return case
+
+
+class Running(subprocess.Popen[str]):
+    """`stream-infer run` as a process of its own."""
+
+    def __init__(self, case: Case, *arguments: str) -> None:
+        self._words = case.folder / f"stderr-{uuid.uuid4().hex[:6]}.txt"
+        command = [sys.executable, "-m", "stream_infer", "run", str(case.path), "--bootstrap", case.bootstrap, *arguments]
+        with self._words.open("w") as out:
+            super().__init__(command, cwd=ROOT, stdout=out, stderr=out, stdin=subprocess.DEVNULL, text=True)
+
+    def stderr_text(self) -> str:
+        return self._words.read_text()
+
+    def drained(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.terminate()
+        return self.wait(30.0)
+
+
+@contextmanager
+def running(case: Case, *arguments: str) -> Iterator[Running]:
+    """A live run, killed at the end if it still works."""
+    process = Running(case, *arguments)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def framed(schema: str, row: Mapping[str, object]) -> bytes:
@@ -159,8 +215,10 @@ def event_row(row: Mapping[str, Any], partition: int = -1) -> Row:
     return Row(framed(EVENT, row), str(row["user"]).encode(), partition, timestamp_ms=row["at_ms"])
 
 
-def outcome_row(event_id: str, at_ms: int, label: float, user: str = "ann") -> Row:
-    return Row(framed(OUTCOME, {"event_id": event_id, "user": user, "at_ms": at_ms, "label": label}), user.encode(), timestamp_ms=at_ms)
+def outcome_row(event_id: str, at_ms: int, label: float | None, *, outcome_id: str, user: str = "ann") -> Row:
+    """What the world said of an event."""
+    outcome = {"event_id": event_id, "user": user, "at_ms": at_ms, "label": label, "outcome_id": outcome_id}
+    return Row(framed(OUTCOME, outcome), user.encode(), timestamp_ms=at_ms)
 
 
 def address(record: Mapping[str, Any]) -> tuple[str, int, int]:

@@ -41,7 +41,7 @@ class RunSettings:
     """How this process runs. slot: names it among the processes of the topology, and must stay the same over restarts.
 
     stages: run only the sections with these stages (None: all). state: folder of snapshots (None: no snapshots).
-    port: of the status page on loopback (None: none; 0: any free one). create: make missing topics.
+    port: of the status page on loopback (None: none; 0: any free one). create: make missing topics of those that are written.
     """
 
     bootstrap: str
@@ -66,6 +66,12 @@ def sections_of(plan: Plan, stages: tuple[str, ...] | None) -> list[str] | None:
     return list(dict.fromkeys(known[stage] for stage in stages))
 
 
+def written_topics(plan: Plan) -> list[tuple[str, int, bool]]:
+    """What we write: internal topics, predictions, rejects. Those we only read are not ours to make: a misspelt one would stay empty."""
+    inputs = {plan.streams[i.stream].topic for section in plan.sections for i in section.inputs}
+    return [topic for topic in plan.topics if topic[0] not in inputs or topic[0].startswith(f"{plan.name}.")]
+
+
 def transport_of(plan: Plan, settings: RunSettings) -> KafkaTransport:
     """The Kafka side of a worker. EnvironmentMissing when the broker is not there."""
     client = resolved(plan.client)
@@ -87,12 +93,13 @@ class Host:
 
     def __init__(self, plan: Plan, settings: RunSettings, registry: Registry, progress: Progress) -> None:
         self.plan, self.settings = plan, settings
+        sections = sections_of(plan, settings.stages)
         self.telemetry = Telemetry(plan.name)
         self.health = Health()
         models = load_models(plan, registry)
         self.health.holds("models loaded")
         if settings.create:
-            create_topics(settings.bootstrap, list(plan.topics), resolved(plan.client))
+            create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))
         self._forwarder = InProcess(plan, models)
         transport = transport_of(plan, settings)
         self.worker = Worker(
@@ -104,7 +111,7 @@ class Host:
             deterministic=settings.deterministic,
             snapshots=self._snapshots(),
             snapshot_every_ms=round(settings.snapshot_every_s * 1000),
-            sections=sections_of(plan, settings.stages),
+            sections=sections,
         )
         self.observer = Observer(self.worker, transport, self.telemetry, self.health)
         self.progress = progress

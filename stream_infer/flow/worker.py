@@ -328,7 +328,21 @@ class Worker:
         self.pace.restored_records += len(keys)
         commands = self.flow.handle(TaskAssigned(task, keys, values, snapshot))
         self._check_state(self.flow.tasks[task])
+        self._check_logs(self.flow.tasks[task])
         return commands
+
+    def _check_logs(self, task: Task) -> None:
+        """A log that ends before the place where we go on is another log. Live, the first fetch says so; here nothing would be fetched."""
+        beyond = [p for p in task.inputs() if p in self.flow.ends() and task.read_to(p) > self.flow.ends()[p]]
+        ends = self.transport.end_offsets(beyond) if beyond else {}
+        for (topic, number), end in ends.items():
+            if task.read_to((topic, number)) > end:
+                raise EnvironmentMissing(
+                    f"{topic}[{number}]@{task.read_to((topic, number))}: the broker does not hold this offset",
+                    got=f"a log that ends at {end}",
+                    expected="every record since the last run: nothing is skipped silently",
+                    fix="was the topic made anew? then start afresh: delete the group's offsets and all topics named after the topology",
+                )
 
     def _check_state(self, task: Task) -> None:
         """The group's offsets and the state were committed together: offsets without state mean that the changelog was lost."""
