@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 import zlib
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from stream_infer.flow.notices import TaskId
 from stream_infer.flow.task import Snapshot
 
 FORMAT = 1
+# Half of the topics' delete.retention.ms: a deletion that the changelog holds no more must not be undone by a snapshot from before it.
+AGE_S_MAX = 43_200.0
 
 
 class SnapshotFolder:
@@ -48,9 +51,9 @@ class SnapshotFolder:
         beside.replace(path)
 
     def load(self, task: TaskId, changelog_end: int) -> tuple[Snapshot, int] | None:
-        """The snapshot and the changelog offset it covers; None if missing, damaged, or not of this changelog."""
+        """The snapshot and the changelog offset it covers; None if missing, too old, damaged, or not of this changelog."""
         path = self._path(task)
-        if not path.is_file():
+        if not path.is_file() or time.time() - path.stat().st_mtime > AGE_S_MAX:
             return None
         line, _, data = path.read_bytes().partition(b"\n")
         try:
