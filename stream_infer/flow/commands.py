@@ -46,7 +46,7 @@ class Commit:
 
 @dataclass(slots=True)
 class Seek:
-    """Read an input from offset on. owned: a partition of the group; otherwise one that is followed."""
+    """Read an input from offset on. owned: as a partition of the group; otherwise it is followed."""
 
     partition: Partition
     offset: int

@@ -141,7 +141,7 @@ class Flow:
             if not self._readers[partition]:
                 del self._readers[partition]
                 self._paused.discard(partition)
-                if not task.owned(partition):
+                if task.followed(partition):
                     commands.append(Stop(partition))
         return commands
 

@@ -75,7 +75,7 @@ def concat_rows(parts: Sequence[Rows]) -> Rows:
 
 
 class Intake:
-    """Turns the fetched records of one stream into Rows; keys are filled by the channel. ours: an internal stream, whose marks may say END."""
+    """Turns the fetched records of one stream into Rows; keys are filled by the channel. ours: of a stream whose marks may say END."""
 
     def __init__(self, stream: StreamPlan, *, ours: bool = False) -> None:
         self.stream, self._ours = stream, ours

@@ -88,6 +88,11 @@ class Task:
         stream = self._by_partition[partition][0].stream
         return not self.section.input(stream).is_global
 
+    def followed(self, partition: Partition) -> bool:
+        """Whether the partition is read outside of the group: if one task needs that, all do it, or rows would overtake each other."""
+        stream = self._by_partition[partition][0].stream
+        return any(i.stream == stream and i.is_global for section in self.plan.sections for i in section.inputs)
+
     def receive(self, partition: Partition, rows: Rows, read_to: int, now: int) -> None:
         """Rows of one of the inputs, in log order; those seen before a rewind are dropped."""
         known = self._read_to.get(partition, 0)
@@ -268,7 +273,7 @@ class Task:
         self.merge.received(None)
         self._read_to = {partition: self._start(partition) for partition in self._by_partition}
         self.busy = self.dirty = False
-        return [Seek(p, start, self.owned(p)) for p, start in self._read_to.items()] + self.work.restore(content["extra"])
+        return [Seek(p, start, not self.followed(p)) for p, start in self._read_to.items()] + self.work.restore(content["extra"])
 
     def _start(self, partition: Partition) -> int:
         lows = self.saved_lows()

@@ -13,7 +13,7 @@ The worker decides nothing about rows. It knows no sockets, threads or clocks ei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -303,9 +303,10 @@ class Worker:
         return self._restored(task)
 
     def _is_latest(self, parked: Task, end: int) -> bool:
-        """Nobody worked on it meanwhile: the newest positions in its changelog are its own. Offsets of the group do not tell: rows
+        """Nobody worked on it meanwhile: the newest positions in its changelog are its own.
 
-        that wait hold them back while later rows are answered, and other inputs are not of the group at all.
+        Offsets of the group do not tell: rows that wait hold them back while later rows are answered, and other inputs are not of the
+        group at all.
         """
         newest = None
         for batch in self.transport.read((parked.section.state_topic, parked.partition), end):
@@ -316,6 +317,9 @@ class Worker:
     def _restored(self, task: TaskId) -> list[Command]:
         section = next(s for s in self.plan.sections if s.name == task[0])
         changelog = (section.state_topic, task[1])
+        owned = [(self.plan.streams[i.stream].topic, task[1]) for i in section.inputs if not i.is_global]
+        # Before the changelog is read: whoever commits meanwhile writes both, and only the offsets would be seen.
+        committed = self.transport.committed(owned)
         snapshot, begin = None, 0
         if self._snapshots is not None:
             found = self._snapshots.load(task, self.transport.end_offsets([changelog])[changelog])
@@ -327,7 +331,7 @@ class Worker:
             values += batch.values.raw()
         self.pace.restored_records += len(keys)
         commands = self.flow.handle(TaskAssigned(task, keys, values, snapshot))
-        self._check_state(self.flow.tasks[task])
+        self._check_state(self.flow.tasks[task], committed)
         self._check_logs(self.flow.tasks[task])
         return commands
 
@@ -344,12 +348,11 @@ class Worker:
                     fix="was the topic made anew? then start afresh: delete the group's offsets and all topics named after the topology",
                 )
 
-    def _check_state(self, task: Task) -> None:
+    def _check_state(self, task: Task, offsets: Mapping[Partition, int | None]) -> None:
         """The group's offsets and the state were committed together: offsets without state mean that the changelog was lost."""
         if task.saved_lows():
             return
-        owned = [p for p in task.inputs() if task.owned(p)]
-        committed = {p: offset for p, offset in self.transport.committed(owned).items() if offset}
+        committed = {p: offset for p, offset in offsets.items() if offset}
         if committed:
             shown = ", ".join(f"{topic}[{number}]@{offset}" for (topic, number), offset in sorted(committed.items()))
             raise EnvironmentMissing(
@@ -360,9 +363,10 @@ class Worker:
             )
 
     def _changelog_ends(self, tasks: Sequence[TaskId]) -> dict[TaskId, int]:
-        """Where the changelogs of these tasks end. Asked before a commit: if that holds, we were the owner until then, so what lies
+        """Where the changelogs of these tasks end: to be asked before a commit.
 
-        below is ours or was read by us. Asked after it, a new owner may have written already, and our state would pass for newer.
+        If that commit holds, we were the owner until then, so what lies below is ours or was read by us. Asked after it, a new owner
+        may have written already, and our state would pass for newer.
         """
         changelogs = {task: (self.flow.tasks[task].section.state_topic, task[1]) for task in tasks}
         ends = self.transport.end_offsets(list(changelogs.values()))
