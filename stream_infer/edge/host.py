@@ -100,7 +100,7 @@ class Host:
         self.health.holds("models loaded")
         if settings.create:
             create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))
-        self._forwarder = InProcess(plan, models)
+        self._forwarder = InProcess(models)
         transport = transport_of(plan, settings)
         self.worker = Worker(
             plan,

@@ -21,6 +21,7 @@ from stream_infer.flow.notices import TaskId
 from stream_infer.flow.task import Snapshot
 
 FORMAT = 1
+CHECKSUM_BYTES = 9
 # Half of the topics' delete.retention.ms: a deletion that the changelog holds no more must not be undone by a snapshot from before it.
 AGE_S_MAX = 43_200.0
 
@@ -41,11 +42,12 @@ class SnapshotFolder:
         body = io.BytesIO()
         np.savez(body, allow_pickle=False, **arrays)
         data = body.getvalue()
-        head = {"format": FORMAT, "stamp": self._stamp, "stores": sorted(snapshot), "changelog_end": changelog_end, "crc": zlib.crc32(data)}
+        head = {"format": FORMAT, "stamp": self._stamp, "stores": sorted(snapshot), "changelog_end": changelog_end}
+        content = json.dumps(head).encode() + b"\n" + data
         path = self._path(task)
         beside = path.with_suffix(f".{os.getpid()}.tmp")
         with beside.open("wb") as file:
-            file.write(json.dumps(head).encode() + b"\n" + data)
+            file.write(_checksum(content) + content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -55,13 +57,12 @@ class SnapshotFolder:
         path = self._path(task)
         if not path.is_file() or time.time() - path.stat().st_mtime > AGE_S_MAX:
             return None
-        line, _, data = path.read_bytes().partition(b"\n")
-        try:
-            head = json.loads(line)
-        except ValueError:
+        whole = path.read_bytes()
+        if whole[:CHECKSUM_BYTES] != _checksum(whole[CHECKSUM_BYTES:]):
             return None
-        fits = isinstance(head, dict) and head.get("format") == FORMAT and head.get("stamp") == self._stamp
-        if not fits or head["crc"] != zlib.crc32(data) or head["changelog_end"] > changelog_end:
+        line, _, data = whole[CHECKSUM_BYTES:].partition(b"\n")
+        head = json.loads(line)
+        if head["format"] != FORMAT or head["stamp"] != self._stamp or head["changelog_end"] > changelog_end:
             return None
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found: dict[str, dict[str, NDArray[np.generic]]] = {store: {} for store in head["stores"]}
@@ -69,3 +70,8 @@ class SnapshotFolder:
                 number, _, name = key.partition("/")
                 found[head["stores"][int(number)]][name] = arrays[key]
         return found, int(head["changelog_end"])
+
+
+def _checksum(content: bytes) -> bytes:
+    """Over head and arrays: a name or an offset that changed in the head would be believed."""
+    return f"{zlib.crc32(content):08x} ".encode()

@@ -22,7 +22,7 @@ from stream_infer.models.load import load_model
 from stream_infer.models.settings import ModelSettings
 from stream_infer.topology.plan import Plan
 
-VERSIONS_KEPT = 64  # of learned models: tasks of one process may answer with different versions for a while
+VERSIONS_KEPT = 64  # of each learned model: tasks of one process may answer with different versions for a while
 ARTIFACT_BYTES_MAX = 2_000_000_000  # a file past this is refused before it is read into memory
 
 
@@ -45,30 +45,37 @@ def read_artifact(settings: ModelSettings, base: str) -> bytes | None:
 class InProcess:
     """A Forwarder within this process. models: as loaded from their files; close() ends its thread."""
 
-    def __init__(self, plan: Plan, models: Mapping[str, Model]) -> None:
-        self._settings = plan.models
+    def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = dict(models)
-        self._learned: OrderedDict[tuple[str, int], Model] = OrderedDict()
+        self._learned: dict[str, OrderedDict[int, Model]] = {name: OrderedDict() for name in models}
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
         self._open: dict[Future[ForwardDone | ForwardFailed], int] = {}
         self._ready: list[ForwardDone | ForwardFailed] = []
 
     def install(self, command: Install) -> None:
-        """Load a learned version; the oldest beyond VERSIONS_KEPT goes."""
-        key = (command.model, command.version)
-        if key not in self._learned:
-            self._learned[key] = LinearModel.from_bytes(command.payload)
-        self._learned.move_to_end(key)
-        while len(self._learned) > VERSIONS_KEPT:
-            self._learned.popitem(last=False)
+        """Load a learned version; of more than VERSIONS_KEPT of a model, the one that was used longest ago goes."""
+        kept = self._learned[command.model]
+        if command.version not in kept:
+            kept[command.version] = LinearModel.from_bytes(command.payload, f"model {command.model} v{command.version}")
+        kept.move_to_end(command.version)
+        while len(kept) > VERSIONS_KEPT:
+            kept.popitem(last=False)
 
     def submit(self, command: Forward) -> None:
         """Linear models answer before this returns, others in their thread."""
-        model = self._models[command.model] if command.version == 0 else self._learned[command.model, command.version]
+        model = self._model(command)
         if isinstance(model, LinearModel):
             self._ready.append(_forward(model, command))
         else:
             self._open[self._pool.submit(_forward, model, command)] = command.job
+
+    def _model(self, command: Forward) -> Model:
+        if command.version == 0:
+            return self._models[command.model]
+        kept = self._learned[command.model]
+        assert command.version in kept, f"model {command.model} v{command.version} is asked but not installed; there are {list(kept)}"
+        kept.move_to_end(command.version)
+        return kept[command.version]
 
     def finished(self, wait_ms: int) -> list[ForwardDone | ForwardFailed]:
         """What has come since the last call; waits only when nothing has."""

@@ -1,0 +1,170 @@
+"""Models run within the process. Oracle: the same model asked directly."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_infer.edge import workers
+from stream_infer.edge.workers import VERSIONS_KEPT, InProcess, load_models, read_artifact
+from stream_infer.errors import ModelError
+from stream_infer.flow.commands import Forward, Install
+from stream_infer.flow.notices import ForwardDone, ForwardFailed
+from stream_infer.models.linear import LinearModel
+from stream_infer.models.settings import ModelSettings
+from stream_infer.records import Floats, Matrix
+from tests.support import wait_until
+from tests.support_run import score_case, twice
+
+
+@dataclass
+class Slow:
+    """No linear model: answers in the forwarder's thread, when it is let go."""
+
+    go: threading.Event = field(default_factory=threading.Event)
+    columns: tuple[str, ...] = ("amount",)
+    outputs: int = 1
+    digest: str = ""
+
+    def forward(self, x: Matrix) -> Floats:
+        assert threading.current_thread().name.startswith("models")
+        assert self.go.wait(10)
+        if (x < 0).any():
+            raise RuntimeError("negative\nand more lines\x1b[31m")
+        return x.astype(np.float64) * 10
+
+
+@pytest.fixture
+def slow() -> Slow:
+    return Slow()
+
+
+@pytest.fixture
+def forwarder(slow: Slow) -> Iterator[InProcess]:
+    made = InProcess({"twice": twice(), "slow": slow})
+    yield made
+    slow.go.set()
+    made.close()
+
+
+def ask(job: int, model: str, *amounts: float, version: int = 0) -> Forward:
+    return Forward(job, model, version, np.array(amounts, dtype=np.float32)[:, None])
+
+
+def line(slope: float) -> bytes:
+    """A learned version: answer = slope · amount."""
+    return LinearModel(np.full((1, 1), slope), np.zeros(1), np.zeros(1), np.ones(1), "identity", ("amount",)).to_bytes()
+
+
+def done(notice: object) -> tuple[int, list[float]]:
+    assert isinstance(notice, ForwardDone)
+    assert notice.seconds >= 0
+    return notice.job, notice.outputs[:, 0].tolist()
+
+
+def test_a_linear_model_has_answered_when_submit_returns(forwarder: InProcess) -> None:
+    forwarder.submit(ask(1, "twice", 3, 4))
+    forwarder.submit(ask(2, "twice", 5))
+    assert [done(notice) for notice in forwarder.finished(0)] == [(1, [7.0, 9.0]), (2, [11.0])]
+    assert forwarder.finished(0) == []
+
+
+def test_others_answer_in_their_thread_and_in_the_order_of_asking(forwarder: InProcess, slow: Slow) -> None:
+    for job in range(1, 6):
+        forwarder.submit(ask(job, "slow", job))
+    forwarder.submit(ask(6, "twice", 1))
+    assert [done(notice) for notice in forwarder.finished(1_000)] == [(6, [3.0])], "it waits only when nothing is there"
+    assert forwarder.finished(1) == []
+    slow.go.set()
+    found: list[tuple[int, list[float]]] = []
+    wait_until(lambda: len(found.extend(map(done, forwarder.finished(100))) or found) == 5, "all answered")
+    assert found == [(job, [job * 10.0]) for job in range(1, 6)]
+
+
+def test_what_a_model_raises_is_told_in_one_line_and_the_next_batch_is_answered(forwarder: InProcess, slow: Slow) -> None:
+    slow.go.set()
+    forwarder.submit(ask(1, "slow", 1, -1))
+    forwarder.submit(ask(2, "slow", 2))
+    found: list[object] = []
+    wait_until(lambda: len(found.extend(forwarder.finished(100)) or found) == 2, "both ended")
+    assert found[0] == ForwardFailed(1, "RuntimeError: negative")
+    assert done(found[1]) == (2, [20.0])
+
+
+def test_a_failure_of_a_linear_model_is_told_alike(forwarder: InProcess) -> None:
+    forwarder.submit(Forward(1, "twice", 0, np.zeros((2, 3), dtype=np.float32)))
+    (failed,) = forwarder.finished(0)
+    assert isinstance(failed, ForwardFailed)
+    assert failed.job == 1
+    assert failed.reason.startswith("ModelError: linear model: the input matrix has another width")
+
+
+def test_versions_stay_side_by_side_and_installing_twice_is_harmless(forwarder: InProcess) -> None:
+    for version in (1, 2, 1):
+        forwarder.install(Install("twice", version, line(version)))
+    for job, version in ((1, 0), (2, 1), (3, 2)):
+        forwarder.submit(ask(job, "twice", 10, version=version))
+    assert [done(notice) for notice in forwarder.finished(0)] == [(1, [21.0]), (2, [10.0]), (3, [20.0])]
+
+
+def test_the_version_used_longest_ago_goes_and_only_of_its_own_model() -> None:
+    forwarder = InProcess({"one": twice(), "other": twice()})
+    forwarder.install(Install("other", 7, line(7)))
+    for version in range(1, VERSIONS_KEPT + 1):
+        forwarder.install(Install("one", version, line(version)))
+    forwarder.submit(ask(1, "one", 1, version=1))  # still in use by some task
+    forwarder.install(Install("one", VERSIONS_KEPT + 1, line(0)))
+    forwarder.submit(ask(2, "one", 1, version=1))
+    forwarder.submit(ask(3, "other", 1, version=7))
+    assert [done(notice) for notice in forwarder.finished(0)] == [(1, [1.0]), (2, [1.0]), (3, [7.0])]
+    with pytest.raises(AssertionError, match="model one v2 is asked but not installed"):
+        forwarder.submit(ask(4, "one", 1, version=2))
+    forwarder.close()
+
+
+def test_a_version_that_is_no_model_is_named(forwarder: InProcess) -> None:
+    with pytest.raises(ModelError, match=r"^model twice v3: "):
+        forwarder.install(Install("twice", 3, b"nonsense"))
+
+
+# -------------------------------------------------------------------------------------------------------------- artifacts
+
+
+def settings(artifact: str | None) -> ModelSettings:
+    return ModelSettings("twice", "linear", (), artifact=artifact)
+
+
+def test_an_artifact_is_read_relative_to_the_topology(tmp_path: Path) -> None:
+    (tmp_path / "twice.safetensors").write_bytes(b"bytes")
+    assert read_artifact(settings("twice.safetensors"), str(tmp_path)) == b"bytes"
+    assert read_artifact(settings(None), str(tmp_path)) is None
+
+
+def test_a_missing_artifact_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as found:
+        read_artifact(settings("gone.safetensors"), str(tmp_path))
+    assert str(found.value).splitlines() == [
+        f"model twice: there is no file {tmp_path}/gone.safetensors",
+        "    expected: a safetensors file as `artifact`",
+        "    fix:      train it, or correct the path",
+    ]
+
+
+def test_an_artifact_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "huge.safetensors").open("wb") as file:
+        file.truncate(workers.ARTIFACT_BYTES_MAX + 1)  # a hole: it takes no room
+    with pytest.raises(ModelError, match=r"huge.safetensors has 2000000001 bytes, at most 2000000000 are read"):
+        read_artifact(settings("huge.safetensors"), str(tmp_path))
+
+
+def test_all_models_of_a_plan_are_loaded_by_name(tmp_path: Path) -> None:
+    from stream_infer.cli import load_plan
+
+    case = score_case("", tmp_path, "loading", topics=False)
+    (model,) = load_models(load_plan(case.path), {}).values()
+    assert model.forward(np.array([[4.0]], dtype=np.float32)).tolist() == [[9.0]]
