@@ -137,11 +137,14 @@ class SectionPlan:
     state_topic: str
 
     def input(self, stream: str) -> InputPlan:
+        """The input that reads this stream."""
         return next(i for i in self.inputs if i.stream == stream)
 
 
 @dataclass(frozen=True)
 class EmitPlan:
+    """How answers leave. commit_interval_ms: the longest that finished work stays invisible while there is more to do."""
+
     guarantee: str = "exactly_once"  # or at_least_once
     commit_interval_ms: int = 100
     rejects_topic: str = ""

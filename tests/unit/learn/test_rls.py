@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -61,7 +63,7 @@ def test_the_cuts_of_calls_and_restarts_leave_no_trace(cuts: list[int]) -> None:
     whole = RlsLinear(LearnerSettings("rls"), COLUMNS)
     whole.learn(x, y)
     part = RlsLinear(LearnerSettings("rls"), COLUMNS)
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in itertools.pairwise(cuts):
         part.learn(x[first:last], y[first:last])
         again = RlsLinear(LearnerSettings("rls"), COLUMNS)
         again.restore(*part.changes())
