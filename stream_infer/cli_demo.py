@@ -133,7 +133,7 @@ def _report(plan: Plan, bootstrap: str, host: Host, seconds: float, settings: De
         rows_read=stats.records_read,
         rows_rejected=sum(stats.rows_rejected.values()),
         feedback_late=_count(stats.feedback, "late"),
-        feedback_duplicate=_count(stats.feedback, "duplicate"),
+        feedback_duplicate=_count(stats.feedback, "feedback_repeated"),
         feedback_unknown=_count(stats.feedback, "unknown"),
         versions_published=max(stats.versions.values(), default=0) and len(set(outcome.predictions.policy_version.tolist())),
         commits=pace.commits,

@@ -7,6 +7,7 @@ ASK_EVERY_S only.
 from __future__ import annotations
 
 import time
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ import numpy as np
 from stream_infer.edge.health import Health
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.telemetry import Telemetry
+from stream_infer.flow.transport import Partition
 from stream_infer.flow.worker import Worker
 from stream_infer.topology.plan import DecideStep, FeedbackStep
 
 LOOK_EVERY_S = 1.0
 ASK_EVERY_S = 5.0
+FEEDBACK_REJECTED = ("feedback_late", "feedback_unknown", "feedback_incomplete", "feedback_too_many")  # as the join counts them
 
 
 class Observer:
@@ -32,7 +35,8 @@ class Observer:
         self._seen: dict[str, int] = {}
         self._looked_at = self._asked_at = 0.0
         self.batch_rows: dict[int, int] = {}
-        self.samples: list[tuple[float, int, int]] = []  # (seconds, records read so far, lag)
+        self.samples: list[tuple[float, int, int]] = []  # of a deterministic run: (seconds, records read so far, lag)
+        self._reported: set[Partition] = set()
 
     def look(self, *, last: bool = False) -> None:
         """Once per turn of the loop; cheap unless LOOK_EVERY_S has passed."""
@@ -47,7 +51,8 @@ class Observer:
         if not last and now - self._asked_at >= ASK_EVERY_S:
             self._asked_at = now
             self._watermarks()
-        self.samples.append((now, self._worker.stats.records_read, self._worker.lag()))
+        if self._worker.deterministic:
+            self.samples.append((now, self._worker.stats.records_read, self._worker.lag()))
 
     def _delta(self, name: str, total: int) -> int:
         before = self._seen.get(name, 0)
@@ -78,13 +83,29 @@ class Observer:
             if name in self._worker.plan.models and self._delta(f"version {name}", version):
                 telemetry.model_live(name, str(version))
         self._latencies()
+        for step in self._feedback:
+            self._feedback_of(step.name)
 
     def _latencies(self) -> None:
         pace = self._worker.pace
         first = self._seen.get("latencies", 0)
-        self._seen["latencies"] = len(pace.latency_ms)
         fresh = np.repeat(np.array(pace.latency_ms[first:], dtype=np.float64), np.array(pace.latency_rows[first:], dtype=np.int64))
         self._telemetry.committed(fresh / 1000)
+        if not self._worker.deterministic:  # a run without end must not keep what only a report reads
+            pace.latency_ms, pace.latency_rows = [], []
+        self._seen["latencies"] = len(pace.latency_ms)
+
+    def _feedback_of(self, step: str) -> None:
+        counts = self._worker.stats.feedback
+        words = ("feedback", "feedback_repeated", *FEEDBACK_REJECTED)
+        fresh = {word: self._delta(f"{step}.{word}", counts.get(f"{step}.{word}", 0)) for word in words}
+        self._telemetry.feedback(
+            accepted=fresh["feedback"],
+            late=fresh["feedback_late"],
+            duplicate=fresh["feedback_repeated"],
+            unknown=fresh["feedback_unknown"],
+        )
+        self._telemetry.rows_rejected(self._worker.plan.emit.rejects_topic, step, sum(fresh[word] for word in FEEDBACK_REJECTED))
 
     def _drained(self) -> None:
         answered, joined, batches = self._worker.stats.drain()
@@ -104,7 +125,6 @@ class Observer:
             known = ~np.isnan(rows_joined.labels)
             error = np.abs(rows_joined.answer[known] - rows_joined.labels[known])
             self._telemetry.judged(decide.name, decide.arms, rows_joined.arm[known], error, rows_joined.rewards[known])
-            self._telemetry.feedback(accepted=int(known.sum()), late=len(rows_joined.returned))
 
     def _conditions(self) -> None:
         tasks = self._worker.flow.tasks.values()
@@ -114,32 +134,39 @@ class Observer:
         else:
             self._health.lacks("assignment held", "no partition is assigned to this process")
         used: dict[str, int] = {}
+        keys: dict[str, int] = {}
         for task in tasks:
             for name, store in task.work.stores.items():
                 used[name] = used.get(name, 0) + store.bytes_used()
+                keys[name] = keys.get(name, 0) + (len(store) if isinstance(store, Sized) else 0)
         for name, count in used.items():
-            self._telemetry.state(name, state_bytes=count, keys=0)
+            self._telemetry.state(name, state_bytes=count, keys=keys[name])
 
     def _watermarks(self) -> None:
         """Lag of every owned partition: a request to the broker, so not at every look."""
         live = not self._worker.deterministic  # a replay is not late, it is long ago
         oldest = {p: t.oldest(p) if live else None for t in self._worker.flow.tasks.values() for p in t.inputs() if t.owned(p)}
-        for (topic, number), marks in self._transport.watermarks().items():
+        found = self._transport.watermarks()
+        for (topic, number), marks in found.items():
             self._telemetry.watermarks(
                 topic, number, position=marks.position, stable=marks.stable, high=marks.high, oldest_ms=oldest.get((topic, number))
             )
+        for topic, number in self._reported - found.keys():
+            self._telemetry.forget_partition(topic, number)
+        self._reported = set(found)
 
     def status(self) -> dict[str, Any]:
-        """For /status: tasks and totals."""
+        """For /status: tasks and totals. Called by the page's own threads, so what the worker changes is copied first."""
         stats, pace = self._worker.stats, self._worker.pace
         return {
             "topology": self._worker.plan.name,
-            "tasks": [f"{section}[{partition}]" for section, partition in self._worker.flow.tasks],
+            "tasks": [f"{section}[{partition}]" for section, partition in list(self._worker.flow.tasks)],
             "records_read": stats.records_read,
             "rows_in": stats.rows_in,
             "rows_answered": stats.rows_answered,
-            "rows_rejected": stats.rows_rejected,
+            "rows_rejected": dict(stats.rows_rejected),
+            "feedback": dict(stats.feedback),
             "commits": pace.commits,
             "aborts": pace.aborts,
-            "versions": stats.versions,
+            "versions": dict(stats.versions),
         }

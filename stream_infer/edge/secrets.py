@@ -28,4 +28,7 @@ def _one(name: str, value: str) -> str:
     path = Path(where)
     if not path.is_file():
         raise EnvironmentMissing(f"client setting {name}: there is no file {where}", fix="put the secret there, readable for this user")
-    return path.read_text().strip()
+    try:
+        return path.read_text().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvironmentMissing(f"client setting {name}: the file {where} cannot be read", got=str(error)) from error
