@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.report.columns import Labels, Predictions
 from stream_infer.edge.report.digest import digest
 from stream_infer.errors import EnvironmentMissing
-from stream_infer.flow.rows import GOOD, Intake, Rows, concat_rows
+from stream_infer.feedback_settings import FeedbackSettings
+from stream_infer.flow.rows import GOOD, Intake, Rows
 from stream_infer.records import Column, Lists, Numbers, Text, concat_columns
 from stream_infer.topology.plan import DecideStep, FeedbackStep, Plan, StreamPlan
 
@@ -89,25 +91,36 @@ def _predictions(decide: DecideStep, columns: dict[str, Column]) -> Predictions:
 
 
 def _labels(stream: StreamPlan, step: FeedbackStep, columns: dict[str, Column], transport: KafkaTransport) -> Labels:
-    """The first feedback row of each prediction, as the join takes it, if it came in time."""
-    known: dict[bytes | None, tuple[float, int]] = {}
-    parts = list(_read(stream, transport))
-    rows = concat_rows(parts) if parts else None
-    if rows is not None:
+    """What the feedback that came in time says of each prediction, as the join takes it, and when the last of it came."""
+    settings = step.settings
+    told: dict[bytes | None, dict[object, tuple[float, int]]] = {}  # by prediction, then by name of the feedback row
+    number = count()
+    for rows in _read(stream, transport):
         good = rows.take(rows.flags == GOOD)
-        on, label = good.columns[step.settings.on], good.columns[step.settings.label]
+        on, label = good.columns[settings.on], good.columns[settings.label]
         assert isinstance(on, Text)
         assert isinstance(label, Numbers)
-        for name, value, time in zip(on.raw(), label.floats().tolist(), good.times.tolist(), strict=True):
-            known.setdefault(name, (value, time))
+        names = [next(number) for _ in range(len(good))] if settings.feedback_id is None else good.columns[settings.feedback_id].to_list()
+        for row, name, value, time in zip(on.raw(), names, label.floats().tolist(), good.times.tolist(), strict=True):
+            if not np.isnan(value):
+                told.setdefault(row, {}).setdefault(name, (value, time))
     ids = columns["prediction_id"]
     assert isinstance(ids, Text)
-    found = [known.get(name, (np.nan, 0)) for name in ids.raw()]
-    labels = np.array([value for value, _ in found], dtype=np.float64)
-    times = np.array([time for _, time in found], dtype=np.int64)
-    late = times > np.array(_ints(columns["event_time"]), dtype=np.int64) + step.settings.wait_ms_max
-    labels[late] = np.nan
-    return Labels(labels, times)
+    decided = zip(ids.raw(), _ints(columns["event_time"]), strict=True)
+    found = [_label(told.get(row, {}), decided_at, settings) for row, decided_at in decided]
+    return Labels(np.array([label for label, _ in found], dtype=np.float64), np.array([time for _, time in found], dtype=np.int64))
+
+
+def _label(told: dict[object, tuple[float, int]], decided_at: int, settings: FeedbackSettings) -> tuple[float, int]:
+    """The label of one decision and when it was known."""
+    end = decided_at + settings.wait_ms_max
+    rows = [row for row in told.values() if decided_at - settings.early_ms_max <= row[1] <= end]
+    if not rows:
+        return (np.nan, 0) if settings.absent is None else (settings.absent, end)
+    if settings.take == "first":
+        return rows[0]
+    values = [value for value, _ in rows]
+    return (values[-1] if settings.take == "last" else sum(values) if settings.take == "sum" else max(values)), max(t for _, t in rows)
 
 
 def _no_labels(rows: int) -> Labels:
