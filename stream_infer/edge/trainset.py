@@ -18,10 +18,10 @@ from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.kafka_client import KafkaSettings
 from stream_infer.edge.secrets import resolved
 from stream_infer.errors import EnvironmentMissing
+from stream_infer.flow.channel import BEGIN, END, VERSIONS
 from stream_infer.flow.collecting import Collecting
 from stream_infer.flow.commands import Command, Pause, Resume, Seek
 from stream_infer.flow.flow import Flow, Mode
-from stream_infer.flow.merge import BEGIN, END, VERSIONS
 from stream_infer.flow.notices import Read, TaskAssigned, Tick
 from stream_infer.flow.task import Work
 from stream_infer.records import Floats, Numbers, Text, concat_columns

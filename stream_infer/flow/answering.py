@@ -13,13 +13,14 @@ import numpy as np
 from stream_infer.features.table import TableState
 from stream_infer.features.windows import FeatureState
 from stream_infer.feedback import Decisions
+from stream_infer.flow.channel import BEGIN, VERSIONS
 from stream_infer.flow.commands import Command, Install
 from stream_infer.flow.context import context_inputs
 from stream_infer.flow.deciding import Choice, Decider
 from stream_infer.flow.emitting import AnswerEmitter, CutEmitter, RejectEmitter
 from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejected_rows
 from stream_infer.flow.joining import Joining, both, declined
-from stream_infer.flow.merge import BEGIN, VERSIONS, Chunk
+from stream_infer.flow.merge import Chunk
 from stream_infer.flow.reparting import Repartitioner
 from stream_infer.flow.rows import Bad, Rows
 from stream_infer.flow.stats import Stats

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stream_infer.flow.answering import Answering
+from stream_infer.flow.channel import END
 from stream_infer.flow.commands import Command, Commit, Forward, Pause, Resume, Seek, Stop
 from stream_infer.flow.intake import Intakes
 from stream_infer.flow.learning import Learning
-from stream_infer.flow.merge import END
 from stream_infer.flow.notices import (
     Committed,
     CommitWanted,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.flow.merge import BEGIN, VERSIONS
+from stream_infer.flow.channel import BEGIN, VERSIONS
 from stream_infer.flow.reparting import IS_MARK, ORDER_MS, SOURCE
 from stream_infer.flow.rows import Intake, Rows
 from stream_infer.flow.versions import read_versions

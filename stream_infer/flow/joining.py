@@ -10,10 +10,11 @@ from dataclasses import fields, replace
 import numpy as np
 
 from stream_infer.feedback import Decisions, FeedbackJoin, FeedbackRows, Joined
+from stream_infer.flow.channel import BEGIN, END
 from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.emitting import JoinedEmitter, RejectEmitter
 from stream_infer.flow.enrich import Kept, as_text, kept_rows, numbers
-from stream_infer.flow.merge import BEGIN, END, Chunk
+from stream_infer.flow.merge import Chunk
 from stream_infer.flow.rows import Bad
 from stream_infer.flow.stats import Stats
 from stream_infer.records import Ints, Text, concat_columns

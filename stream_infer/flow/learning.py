@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream_infer.flow.channel import BEGIN, END
 from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.context import context_inputs
 from stream_infer.flow.enrich import flowing_rows
-from stream_infer.flow.merge import BEGIN, END, Chunk
+from stream_infer.flow.merge import Chunk
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, mark
 from stream_infer.learn.learner import Learner, learner_of

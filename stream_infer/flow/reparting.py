@@ -10,9 +10,9 @@ import numpy as np
 
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import parse_schema
+from stream_infer.flow.channel import BEGIN, END
 from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.enrich import ORIGIN, Flowing, as_text
-from stream_infer.flow.merge import BEGIN, END
 from stream_infer.flow.rows import absent
 from stream_infer.records import Column, Numbers, Text
 from stream_infer.topology.plan import Plan, RepartitionStep, SectionPlan

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.flow.channel import BEGIN, END, VERSIONS, Channel, Place
 from stream_infer.flow.commands import Command, Produce, Seek
-from stream_infer.flow.merge import BEGIN, END, VERSIONS, Channel, Chunk, Merge, Place
+from stream_infer.flow.merge import Chunk, Merge
 from stream_infer.flow.notices import TaskId
 from stream_infer.flow.rows import Rows
 from stream_infer.flow.transport import Partition

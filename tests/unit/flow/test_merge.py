@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_infer.flow.merge import BEGIN, Channel, Merge, Place
+from stream_infer.flow.channel import BEGIN, Channel, Place
+from stream_infer.flow.merge import Merge
 from stream_infer.flow.rows import BAD, GOOD, Rows
 from stream_infer.records import Numbers
 from stream_infer.topology.plan import DecideAt
