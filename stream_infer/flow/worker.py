@@ -13,67 +13,21 @@ The worker decides nothing about rows. It knows no sockets, threads or clocks ei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
-from stream_infer.errors import EnvironmentMissing
+from stream_infer.flow.checks import check_logs, check_state, check_topics
 from stream_infer.flow.commands import Command, Commit, Forward, Install, Pause, Produce, Resume, Seek, Stop
 from stream_infer.flow.flow import Flow, Mode
-from stream_infer.flow.notices import Committed, CommitWanted, ForwardDone, ForwardFailed, Read, TaskAssigned, TaskId, TaskRevoked, Tick
+from stream_infer.flow.notices import Committed, CommitWanted, Read, TaskAssigned, TaskId, TaskRevoked, Tick
+from stream_infer.flow.ports import Forwarder, Pace, Snapshots
 from stream_infer.flow.stats import Stats
-from stream_infer.flow.task import TASK_KEY, Snapshot, Task
+from stream_infer.flow.task import TASK_KEY, Task
 from stream_infer.flow.transport import Outcome, Partition, Transport
 from stream_infer.flow.versions import Static
 from stream_infer.topology.plan import Plan
 
 POLL_ROWS_MAX = 5000  # 5,000 records a call cost 1.2 µs each against 1.35 at 100 (consume with key, value, timestamp)
 DRAIN_MS_MAX = 5000  # for models to end when partitions are taken away; beyond it the transaction is given up
-
-
-class Forwarder(Protocol):
-    """Runs models. submit() never blocks for long; finished() gives what has come, waiting at most wait_ms for something."""
-
-    def install(self, command: Install) -> None:
-        """Make a version ready."""
-
-    def submit(self, command: Forward) -> None:
-        """Start a forward pass."""
-
-    def finished(self, wait_ms: int) -> list[ForwardDone | ForwardFailed]:
-        """Forward passes that ended."""
-
-
-class Snapshots(Protocol):
-    """Where whole states are kept, so that only the tail of a changelog has to be read back."""
-
-    def load(self, task: TaskId, changelog_end: int) -> tuple[Snapshot, int] | None:
-        """The last snapshot and the changelog offset it covers; None when there is none that fits this changelog."""
-
-    def save(self, task: TaskId, snapshot: Snapshot, changelog_end: int) -> None:
-        """Keep the state as of the last commit."""
-
-
-@dataclass
-class Pace:
-    """When commits happen. interval_ms: the longest that finished work stays invisible while there is more to do."""
-
-    interval_ms: int
-    commits: int = 0
-    aborts: int = 0
-    restored_records: int = 0
-    last_commit_ms: int = 0
-    commit_ms: list[int] = field(default_factory=list)
-    written: dict[str, int] = field(default_factory=dict)  # records that hold, by topic
-    latency_ms: list[int] = field(default_factory=list)  # from the turn that took rows up to their commit …
-    latency_rows: list[int] = field(default_factory=list)  # … and how many rows that was
-    rebalances: int = 0
-    restore_ms: int = 0
-
-    def take_restore_ms(self) -> int:
-        """Time spent restoring since the last call."""
-        took, self.restore_ms = self.restore_ms, 0
-        return took
 
 
 class Worker:
@@ -118,15 +72,7 @@ class Worker:
 
     def start(self) -> None:
         """Check the topics against the plan and join the group."""
-        for topic, partitions, _ in self.plan.topics:
-            found = self.transport.partitions(topic)
-            if found != partitions:
-                raise EnvironmentMissing(
-                    f"topic {topic} has another number of partitions than the topology",
-                    got=f"{found} partitions",
-                    expected=f"{partitions}, for state and order hang on it",
-                    fix=f"set `partitions: {found}` in the topology, or use another topic",
-                )
+        check_topics(self.plan, self.transport)
         self.transport.join(self._owned_topics(), self)
 
     def _owned_topics(self) -> list[str]:
@@ -331,36 +277,9 @@ class Worker:
             values += batch.values.raw()
         self.pace.restored_records += len(keys)
         commands = self.flow.handle(TaskAssigned(task, keys, values, snapshot))
-        self._check_state(self.flow.tasks[task], committed)
-        self._check_logs(self.flow.tasks[task])
+        check_state(self.flow.tasks[task], committed)
+        check_logs(self.flow.tasks[task], self.flow.ends(), self.transport)
         return commands
-
-    def _check_logs(self, task: Task) -> None:
-        """A log that ends before the place where we go on is another log. Live, the first fetch says so; here nothing would be fetched."""
-        beyond = [p for p in task.inputs() if p in self.flow.ends() and task.read_to(p) > self.flow.ends()[p]]
-        ends = self.transport.end_offsets(beyond) if beyond else {}
-        for (topic, number), end in ends.items():
-            if task.read_to((topic, number)) > end:
-                raise EnvironmentMissing(
-                    f"{topic}[{number}]@{task.read_to((topic, number))}: the broker does not hold this offset",
-                    got=f"a log that ends at {end}",
-                    expected="every record since the last run: nothing is skipped silently",
-                    fix="was the topic made anew? then start afresh: delete the group's offsets and all topics named after the topology",
-                )
-
-    def _check_state(self, task: Task, offsets: Mapping[Partition, int | None]) -> None:
-        """The group's offsets and the state were committed together: offsets without state mean that the changelog was lost."""
-        if task.saved_lows():
-            return
-        committed = {p: offset for p, offset in offsets.items() if offset}
-        if committed:
-            shown = ", ".join(f"{topic}[{number}]@{offset}" for (topic, number), offset in sorted(committed.items()))
-            raise EnvironmentMissing(
-                f"task {task.id[0]}[{task.id[1]}]: the state topic {task.section.state_topic} is empty, the group's offsets are not",
-                got=shown,
-                expected="state and offsets of the same commits",
-                fix="bring the topic back, or start afresh: delete the group's offsets and all topics named after the topology",
-            )
 
     def _changelog_ends(self, tasks: Sequence[TaskId]) -> dict[TaskId, int]:
         """Where the changelogs of these tasks end: to be asked before a commit.
