@@ -105,13 +105,17 @@ def _run(wanted: argparse.Namespace) -> int:
 
 
 def _dev_bootstrap() -> str:
+    import os
+
     from stream_infer.edge import devbroker
 
+    if named := os.environ.get("STREAM_INFER_BOOTSTRAP"):
+        return named
     found = devbroker.status(BROKER_FOLDER)
     if not found.get("running"):
         raise EnvironmentMissing(
             "no broker is named, and the development broker of this folder does not run",
-            expected="--bootstrap HOST:PORT, or a running development broker",
+            expected="--bootstrap HOST:PORT, STREAM_INFER_BOOTSTRAP, or a running development broker",
             fix="start one: stream-infer broker start",
         )
     return str(found["bootstrap"])
@@ -145,7 +149,7 @@ def _trainset(wanted: argparse.Namespace) -> int:
 def _demo(wanted: argparse.Namespace) -> int:
     from stream_infer.cli_demo import DemoSettings, demo
 
-    return demo(DemoSettings(wanted.topology, wanted.out, wanted.bootstrap, wanted.begin, wanted.end))
+    return demo(DemoSettings(wanted.topology, wanted.out, wanted.bootstrap, wanted.port, wanted.begin, wanted.end))
 
 
 def _sim(wanted: argparse.Namespace) -> int:
@@ -221,6 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "a year of real flights: broker, training, predictions, feedback, report")
     demo.add_argument("--topology", type=Path, default=None)
     demo.add_argument("--out", type=Path, default=Path("demo-report"), help="folder of the report (default: demo-report)")
+    demo.add_argument("--port", type=int, default=0, help="of the status page on loopback (default: any free one)")
     demo.add_argument("--bootstrap", default=None, metavar="HOST:PORT", help="an existing broker instead of an own one")
     demo.add_argument(
         "--from", dest="begin", type=_time, default=None, metavar="TIME", help="first event time to send (default: the whole year)"

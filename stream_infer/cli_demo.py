@@ -34,11 +34,15 @@ JUDGED = Period.of_dates("October to December", "2013-10-01", "2014-01-01")
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """topology: None for the flights. out: folder of the report. bootstrap: None for an own broker. begin, end: event time in ms sent."""
+    """topology: None for the flights. out: folder of the report. bootstrap: None for an own broker. port: of the status page.
+
+    begin, end: event time in ms of what is sent (None: the whole year).
+    """
 
     topology: Path | None
     out: Path
     bootstrap: str | None
+    port: int = 0
     begin: int | None = None
     end: int | None = None
 
@@ -55,7 +59,7 @@ def demo(settings: DemoSettings) -> int:
         delete_topics(bootstrap, [topic for topic, _, _ in plan.topics], {})
     records = _send(settings, topology, bootstrap, progress)
     _train(plan, topology, bootstrap, settings, progress)
-    host, seconds = _run(plan, bootstrap, records, progress)
+    host, seconds = _run(plan, RunSettings(bootstrap, deterministic=True, port=settings.port), records)
     figures = _report(plan, bootstrap, host, seconds, settings, progress)
     print(summary(figures, colour=sys.stdout.isatty()))
     page = (settings.out / "report.html").resolve()
@@ -66,7 +70,7 @@ def demo(settings: DemoSettings) -> int:
 
 
 def _own_broker(settings: DemoSettings, progress: Progress) -> str:
-    broker = devbroker.start(settings.out / ".broker", progress=progress.say)
+    broker = devbroker.reach(settings.out / ".broker", progress=progress.say)
     progress.say(f"Kafka runs at {broker.bootstrap}")
     return broker.bootstrap
 
@@ -109,11 +113,11 @@ def _train(plan: Plan, topology: Path, bootstrap: str, settings: DemoSettings, p
         progress.say(line)
 
 
-def _run(plan: Plan, bootstrap: str, records: int, progress: Progress) -> tuple[Host, float]:
-    progress.say("predicting: every record of the log, deterministic, exactly once")
+def _run(plan: Plan, settings: RunSettings, records: int) -> tuple[Host, float]:
     progress = Progress(sys.stderr, total=records)
+    progress.say("predicting: every record of the log, deterministic, exactly once")
     began = time.monotonic()
-    host = Host(plan, RunSettings(bootstrap, deterministic=True, port=0), {}, progress)
+    host = Host(plan, settings, {}, progress)
     with host.signals():
         host.run()
     progress.finish(host.telemetry.snapshot())
