@@ -18,6 +18,7 @@ from typing import Literal, cast
 from stream_infer.edge.health import Health
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.kafka_client import KafkaSettings
+from stream_infer.edge.measuring import measured
 from stream_infer.edge.observing import Observer
 from stream_infer.edge.progress import Progress
 from stream_infer.edge.secrets import resolved
@@ -92,11 +93,14 @@ class Host:
     """A worker with everything around it. registry: user's model classes by name."""
 
     def __init__(self, plan: Plan, settings: RunSettings, registry: Registry, progress: Progress) -> None:
-        self.plan, self.settings = plan, settings
+        self.settings = settings
         sections = sections_of(plan, settings.stages)
         self.telemetry = Telemetry(plan.name)
         self.health = Health()
         models = load_models(plan, registry)
+        if not settings.deterministic:
+            plan = measured(plan, models, time.perf_counter)
+        self.plan = plan
         self.health.holds("models loaded")
         if settings.create:
             create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))

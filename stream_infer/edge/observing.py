@@ -169,4 +169,5 @@ class Observer:
             "commits": pace.commits,
             "aborts": pace.aborts,
             "versions": dict(stats.versions),
+            "rows_max": {name: settings.batch.rows_max for name, settings in self._worker.plan.models.items()},
         }
