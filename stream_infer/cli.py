@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stream_infer.errors import EnvironmentMissing, StreamInferError
+from stream_infer.errors import EnvironmentMissing, Problem, StreamInferError, TopologyError
 from stream_infer.topology.plan import Plan
 
 BROKER_FOLDER = Path(".broker")
@@ -20,14 +21,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if wanted.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     command: Callable[[argparse.Namespace], int] = wanted.command
     try:
-        return command(wanted)
+        code = command(wanted)
+        sys.stdout.flush()  # here, and not when Python ends: whoever reads us may have gone
     except StreamInferError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered must not fail a second time
         return 141
+    return code
 
 
 def load_plan(path: Path) -> Plan:
@@ -40,13 +44,21 @@ def load_plan(path: Path) -> Plan:
 def _text(path: Path) -> str:
     if not path.is_file():
         raise EnvironmentMissing(f"there is no topology file {path}", fix="give the path of a .yaml file; examples are in topologies/")
-    return path.read_text()
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")  # some editors begin a file with a byte order mark
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        got = f"byte 0x{data[error.start]:02x}"
+        problem = Problem(str(path), line, column, "the file is no UTF-8 text", got, "text in UTF-8", "save it as UTF-8")
+        raise TopologyError([problem]) from error
 
 
 def _files(base: Path) -> Callable[[str], str | None]:
     def read(name: str) -> str | None:
         path = base / name
-        return path.read_text() if path.is_file() else None
+        return path.read_text("utf-8", errors="replace") if path.is_file() else None  # what is no UTF-8 is told as what it breaks
 
     return read
 
@@ -176,7 +188,10 @@ def _time(text: str) -> int:
     """Milliseconds since 1970 of an ISO date or time; UTC where it names no zone."""
     from datetime import UTC, datetime
 
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date or time such as 2013-07-01 or 2013-07-01T12:00Z") from error
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

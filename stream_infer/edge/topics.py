@@ -14,15 +14,16 @@ from stream_infer.edge.kafka_errors import error_of, explained
 from stream_infer.errors import EnvironmentMissing, StreamInferError
 
 ASK_S = 10.0
+CONNECT_S = 5.0  # until a broker that does not answer is told to be absent
 SEEN_S_MAX = 10.0  # until a topic that was made is known everywhere
 
 
-def check_connection(bootstrap: str, client: Mapping[str, str], wait_s_max: float = 5.0) -> None:
+def check_connection(bootstrap: str, client: Mapping[str, str], wait_s_max: float = CONNECT_S) -> None:
     """EnvironmentMissing, within about wait_s_max seconds, when no broker answers at bootstrap or it refuses us."""
     _partition_counts(bootstrap, client, wait_s_max)
 
 
-def cluster_id(bootstrap: str, client: Mapping[str, str], wait_s_max: float = 5.0) -> str:
+def cluster_id(bootstrap: str, client: Mapping[str, str], wait_s_max: float = CONNECT_S) -> str:
     """The id of the cluster behind bootstrap: compare it before the first write to a cluster that is meant to be a certain one."""
     check_connection(bootstrap, client, wait_s_max)
     return str(AdminClient(connection(bootstrap, client)).cluster_id(timeout=wait_s_max))
@@ -33,7 +34,7 @@ def create_topics(bootstrap: str, wanted: Sequence[tuple[str, int, bool]], clien
 
     EnvironmentMissing when one exists with another number of partitions: keys would move, and state with them.
     """
-    there = _partition_counts(bootstrap, client, ASK_S)
+    there = _partition_counts(bootstrap, client, CONNECT_S)
     for name, partitions, _ in wanted:
         if there.get(name, partitions) != partitions:
             raise EnvironmentMissing(
@@ -86,7 +87,8 @@ def no_broker(bootstrap: str, error: KafkaError) -> StreamInferError:
 
 def _partition_counts(bootstrap: str, client: Mapping[str, str], wait_s_max: float) -> dict[str, int]:
     refused: list[KafkaError] = []
-    admin = AdminClient(connection(bootstrap, client) | {"error_cb": refused.append})
+    # Not in librdkafka's words: it repeats them ten times a second, and what matters is in the sentence that follows.
+    admin = AdminClient(connection(bootstrap, client) | {"error_cb": refused.append, "log_level": 0})
     try:
         topics = admin.list_topics(timeout=wait_s_max).topics
     except KafkaException as problem:
