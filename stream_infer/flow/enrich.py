@@ -55,6 +55,11 @@ class Kept:
     def __len__(self) -> int:
         return len(self.order)
 
+    def take(self, rows: Bools) -> Kept:
+        """Some of the rows."""
+        columns = {name: column.take(rows) for name, column in self.columns.items()}
+        return Kept(self.times[rows], self.keys[rows], self.order[rows], self.partition[rows], self.offsets[rows], self.dead[rows], columns)
+
 
 def flowing_rows(chunk: Chunk, stream: str) -> Flowing | None:
     """The good rows of `stream` in merged order; None when there are none."""
@@ -113,6 +118,8 @@ def apply_features(step: FeatureStep, state: FeatureState, chunk: Chunk, flowing
             _add(flowing, names, state.apply(as_text(flowing.columns[step.read_by]), flowing.times, values, everything, everything))
         return
     kept = kept_rows(chunk, step.kept_from)
+    if kept is not None and kept.dead.any():  # a tombstone happened to nobody: it has no values
+        kept = kept.take(~kept.dead) if not kept.dead.all() else None
     found = _interleaved(kept, flowing, step.kept_by, step.read_by, fields)
     if found is not None:
         keys, times, values, updates, _ = found

@@ -13,7 +13,7 @@ The worker decides nothing about rows. It knows no sockets, threads or clocks ei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from stream_infer.flow.checks import check_logs, check_state, check_topics
 from stream_infer.flow.commands import Command, Commit, Forward, Install, Pause, Produce, Resume, Seek, Stop
@@ -213,10 +213,9 @@ class Worker:
     def _commit(self, leaving: Sequence[TaskId] = ()) -> Outcome:
         began = self._clock()
         commands = self.flow.handle(CommitWanted(tuple(leaving)))
-        self._carry_out(commands)
         offsets = next((c.offsets for c in commands if isinstance(c, Commit)), None)
         ends = self._changelog_ends(list(self.flow.tasks)) if offsets is not None and self._snapshots_due() else {}
-        outcome = Outcome.COMMITTED if offsets is None else self.transport.commit(offsets)
+        outcome = Outcome.COMMITTED if offsets is None else self._end(commands, offsets)
         self.pace.last_commit_ms = self._clock()
         if outcome is Outcome.COMMITTED:
             self.flow.handle(Committed())
@@ -233,6 +232,15 @@ class Worker:
         self._uncommitted.clear()
         self._sent.clear()
         return outcome
+
+    def _end(self, commands: list[Command], offsets: Mapping[Partition, int]) -> Outcome:
+        """Changed state, positions and offsets follow what they stand for."""
+        # Without transactions records arrive in any order, and a worker may die between two of them: answers first, and only then
+        # the word that they were given.
+        if self.plan.emit.guarantee == "at_least_once" and self.transport.commit({}) is Outcome.ABORTED:
+            return Outcome.ABORTED
+        self._carry_out(commands)
+        return self.transport.commit(offsets)
 
     # -- restoring -------------------------------------------------------------------------------------------------
 

@@ -42,4 +42,4 @@ class SimForwarder:
         try:
             return ForwardDone(command.job, model.forward(command.matrix), 0.0)
         except Exception as error:  # noqa: BLE001 — a model is the user's code; whatever it raises spoils its rows only
-            return ForwardFailed(command.job, f"{type(error).__name__}: {error}")
+            return ForwardFailed(command.job, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")
