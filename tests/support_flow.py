@@ -99,9 +99,9 @@ class Flawed:
 class Pay:
     """The topology on a simulated broker, and workers by slot. Time passes only by step()."""
 
-    def __init__(self, plan: Plan, models: Mapping[str, Model] | None = None) -> None:
+    def __init__(self, plan: Plan, models: Mapping[str, Model] | None = None, *, seed: int = 0) -> None:
         self.plan, self.models = plan, dict(models or models_of(plan))
-        self.broker: SimBroker = make_broker(plan)
+        self.broker: SimBroker = make_broker(plan, seed)
         self.zero = 0
 
     def send(self, stream: str, *rows: Mapping[str, Any]) -> None:
