@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+
+Settings = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,11 @@ def create_topics(bootstrap: str, partitions: Mapping[str, int], config: Mapping
     wait_until(visible, "topics have leaders")
 
 
-def produce_rows(bootstrap: str, topic: str, rows: Iterable[Row], **config: Any) -> None:
-    """All rows, in order, acknowledged by the broker."""
+def produce_rows(bootstrap: str, topic: str, rows: Iterable[Row], *, keep: bool = False, **config: Any) -> None:
+    """All rows, in order, acknowledged by the broker. keep: the producer serves later calls too; a new one takes half a second to begin."""
     failed: list[KafkaError] = []
-    settings = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5, "partitioner": "murmur2_random"}
-    producer = Producer({**settings, **config})
+    settings = (("bootstrap.servers", bootstrap), *sorted(config.items()))
+    producer = _kept_producer(settings) if keep else _producer(settings)
     for row in rows:
         producer.produce(
             topic, row.value, row.key, row.partition, timestamp=row.timestamp_ms, headers=row.headers,
@@ -58,6 +61,13 @@ def produce_rows(bootstrap: str, topic: str, rows: Iterable[Row], **config: Any)
     if failed:
         raise KafkaException(failed[0])
     assert left == 0, f"{left} rows of {topic} not acknowledged within a minute"
+
+
+def _producer(settings: Settings) -> Producer:
+    return Producer({"enable.idempotence": True, "linger.ms": 5, "partitioner": "murmur2_random", "log_level": 0, **dict(settings)})
+
+
+_kept_producer = cache(_producer)
 
 
 def read_all(bootstrap: str, topic: str, *, isolation: str = "read_committed", timeout_s: float = 60.0) -> list[Row]:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ class Case:
         return Host(load_plan(self.path), RunSettings(self.bootstrap, **(plain | settings)), registry, Progress(io.StringIO()))
 
     def send(self, stream: str, rows: Iterable[Row], **config: Any) -> None:
-        produce_rows(self.bootstrap, self.topic(stream), rows, **config)
+        produce_rows(self.bootstrap, self.topic(stream), rows, keep=True, **config)
 
     def predictions(self) -> list[dict[str, Any]]:
         return self.read("predictions", PREDICTION)
@@ -187,19 +188,27 @@ def running(case: Case, *arguments: str) -> Iterator[Running]:
         process.wait()
 
 
+@cache
+def _parsed(schema: str) -> tuple[Any, bytes]:
+    """The schema as fastavro takes it, and the five bytes before its records."""
+    return fastavro.parse_schema(json.loads(schema)), b"\x00" + parse_schema(schema).schema_id.to_bytes(4, "big")
+
+
 def framed(schema: str, row: Mapping[str, object]) -> bytes:
     """Confluent's wire format."""
+    parsed, prefix = _parsed(schema)
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, json.loads(schema), dict(row))
-    return b"\x00" + parse_schema(schema).schema_id.to_bytes(4, "big") + out.getvalue()
+    out.write(prefix)
+    fastavro.schemaless_writer(out, parsed, dict(row))
+    return out.getvalue()
 
 
 def unframed(schema: str, value: bytes | None) -> dict[str, Any]:
     """What framed() was given."""
+    parsed, prefix = _parsed(schema)
     assert value is not None
-    assert value[0] == 0
-    assert int.from_bytes(value[1:5], "big") == parse_schema(schema).schema_id
-    found = fastavro.schemaless_reader(io.BytesIO(value[5:]), json.loads(schema), None)
+    assert value[:5] == prefix
+    found = fastavro.schemaless_reader(io.BytesIO(value[5:]), parsed, None)
     assert isinstance(found, dict)
     return found
 

@@ -9,11 +9,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Literal, cast
+
+from confluent_kafka import KafkaException
 
 from stream_infer.edge.health import Health
 from stream_infer.edge.kafka import KafkaTransport
@@ -105,7 +107,7 @@ class Host:
         if settings.create:
             create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))
         self._forwarder = InProcess(models)
-        transport = transport_of(plan, settings)
+        self._transport = transport = transport_of(plan, settings)
         self.worker = Worker(
             plan,
             statics(plan.models, models),
@@ -152,6 +154,8 @@ class Host:
                 self.observer.look(last=True)
             except BaseException as error:
                 self.health.fail(f"{type(error).__name__}: {error}".splitlines()[0])
+                with suppress(KafkaException, RuntimeError):  # closed already, or past closing: the first error is what matters
+                    self._transport.abandon()
                 raise
             finally:
                 self._forwarder.close()

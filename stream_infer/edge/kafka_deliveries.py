@@ -67,6 +67,10 @@ class Deliveries:
         self._failures.clear()
         return Outcome.ABORTED
 
+    def give_up(self) -> None:
+        """After an error: drop what was not sent yet."""
+        self._producer.purge(blocking=False)
+
     def close(self) -> None:
         """Let go of the producer; what waits for a commit is dropped."""
         self.abort()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -23,6 +24,7 @@ from stream_infer.records import Ints
 
 log = logging.getLogger("stream_infer.kafka")
 ASK_S = 10.0
+GIVE_UP_S = 2.0
 AGAIN_S = 0.005  # between two tries of a call that the broker asked to repeat
 
 
@@ -91,6 +93,12 @@ class Transactions:
         if verdict(found) is Verdict.FATAL and found.code() != KafkaError.INVALID_TXN_STATE:
             raise fenced(found, self._id)
         return self._rebuild(f"abort_transaction: {found.str()}")
+
+    def give_up(self) -> None:
+        """After an error: one short try to abort what is open, for readers and successors wait for its end."""
+        if self._open:
+            with suppress(KafkaException):
+                self._producer.abort_transaction(GIVE_UP_S)
 
     def close(self) -> None:
         """Abort what is open and let go of the producer; what remains the broker ends after the transaction timeout."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
@@ -37,7 +38,7 @@ def spent_case(broker: Broker, folder: Path, name: str, **parts: Any) -> Case:
 
 
 def events(first: int, last: int) -> list[dict[str, Any]]:
-    return [event(number, user=USERS[number % len(USERS)]) for number in range(first, last)]
+    return [event(number, number % 7, user=USERS[number % len(USERS)]) for number in range(first, last)]
 
 
 def rows(found: Sequence[dict[str, Any]], partitions: int = 1) -> list[Row]:
@@ -157,6 +158,27 @@ def test_at_least_once_answers_everything_and_repeats_can_be_dropped_by_id(broke
         assert process.drained() == 0
     kept = {address(p): p for p in reversed(case.predictions())}  # the first of each
     assert sorted(p["prediction_id"] for p in kept.values()) == sorted(expected(sent))
+
+
+def test_after_an_error_the_work_is_given_up_and_others_take_over_at_once(broker: Broker, topic: str, tmp_path: Path) -> None:
+    """Not only when the session (10 s) and the transaction (30 s) have timed out."""
+    case = spent_case(broker, tmp_path, topic, out=", commit_interval_ms: 60000")
+    sent = events(0, 9_000)
+    case.send("events", rows(sent))
+    host = case.host(deterministic=False)
+
+    def fail() -> None:
+        if host.worker.stats.rows_answered > sum(host.worker.pace.latency_rows):  # a transaction is open
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        host.run(fail)
+    began = time.monotonic()
+    other = case.run(slot="other")
+    took = time.monotonic() - began
+    assert took < 8, took
+    assert other.worker.stats.rows_answered > 0
+    assert answers(case.predictions()) == expected(sent)
 
 
 # -------------------------------------------------------------------------------------------------------------- snapshots
