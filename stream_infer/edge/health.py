@@ -11,7 +11,8 @@ from collections.abc import Callable
 from threading import Lock
 
 CONDITIONS = ("assignment held", "state restored", "models loaded")
-BEAT_AGE_S_MAX = 10.0
+# Above the 60 s after which a transactional call that hangs ends the process by itself: while the broker is away, a worker is alive.
+BEAT_AGE_S_MAX = 90.0
 
 
 class Health:

@@ -108,6 +108,7 @@ class Host:
             create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))
         self._forwarder = InProcess(models)
         self._transport = transport = transport_of(plan, settings)
+        transport.on_read = self.health.beat
         self.worker = Worker(
             plan,
             statics(plan.models, models),

@@ -65,6 +65,7 @@ class KafkaTransport:
         self._topics: tuple[str, ...] = ()
         self._reading = False
         self._abandoned = False
+        self.on_read: Callable[[], None] = _nothing  # called as read() goes on: a long restore is no standstill
         wait_s = settings.transaction_timeout_ms / 1000
         config = kafka_client.consumer(settings, self._complaints)
         self._watchdog = Watchdog(self._patience_s, on_stall)
@@ -169,7 +170,9 @@ class KafkaTransport:
         assert not self._reading, "read() begun before the last one was finished"
         self._reading = True
         try:
-            yield from self._restorer.read(partition, offset, self._patience_s)
+            for fetched in self._restorer.read(partition, offset, self._patience_s):
+                self.on_read()
+                yield fetched
         finally:
             self._reading = False
 
@@ -249,6 +252,10 @@ class KafkaTransport:
             self._owned.pop(partition, None)
         self._member.forget(gone, assigned=False)
         consumer.unassign()
+
+
+def _nothing() -> None:
+    """For those who want to hear nothing."""
 
 
 def _plain(partitions: Sequence[Any]) -> list[Partition]:
