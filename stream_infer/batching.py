@@ -1,4 +1,4 @@
-"""batching: when a model batch leaves, how large it is, and how a failing one is taken apart. features → *batching* → models.
+"""batching: when a model batch leaves, and how large it is. features → *batching* → models.
 
 The rule is work-conserving: when the model is free and rows wait, it takes min(rows waiting, rows_max) at once. A timer would
 only add its own length: in a queue, batches grow by themselves under load.
@@ -61,40 +61,3 @@ def cut(rows_waiting: int, largest: int) -> list[int]:
     """Sizes of the batches that `rows_waiting` rows leave in: full ones first, the rest last."""
     full, rest = divmod(rows_waiting, largest)
     return [largest] * full + ([rest] if rest else [])
-
-
-class Bisection:
-    """Which rows of a failing batch are to blame: try the range that `next` names, tell how it went, until `next` is None.
-
-    Ranges are (first, end) within the batch that failed and come in row order, so answers can be taken up as they come.
-    One culprit among n rows costs at most 2·log2(n) further passes. A batch that fails as a whole while each half
-    passes has no culprit; its rows are then all answered.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self.culprits: list[int] = []
-        self._ranges = _halves(0, rows)
-        if rows == 1:
-            self.culprits.append(0)
-
-    def next(self) -> tuple[int, int] | None:
-        """The range to run now."""
-        return self._ranges[-1] if self._ranges else None
-
-    def passed(self) -> None:
-        """The range that `next` named was answered."""
-        self._ranges.pop()
-
-    def failed(self) -> None:
-        """The range that `next` named failed: one row is a culprit, more are halved."""
-        first, end = self._ranges.pop()
-        if end - first == 1:
-            self.culprits.append(first)
-        else:
-            self._ranges += _halves(first, end)
-
-
-def _halves(first: int, end: int) -> list[tuple[int, int]]:
-    """The later half first: ranges are taken from the end of the list."""
-    middle = (first + end + 1) // 2
-    return [] if end - first < 2 else [(middle, end), (first, middle)]

@@ -149,12 +149,6 @@ def _gathered(pool: NDArray[_T], start: Ints, size: Ints, total: int) -> tuple[I
     return first, pool[np.repeat(start - first, size) + np.arange(total, dtype=np.int64)]
 
 
-def empty_text(rows: int) -> Text:
-    """Text[rows], every row absent."""
-    zeros = np.zeros(rows, dtype=np.int64)
-    return Text(np.zeros(0, dtype=np.uint8), zeros, zeros, np.zeros(rows, dtype=np.bool_))
-
-
 def concat_columns(parts: Sequence[Column]) -> Column:
     """Columns of one kind joined end to end."""
     first = parts[0]
@@ -223,35 +217,3 @@ class Fetched:
             values=self.values.take(rows),
             headers=heads,
         )
-
-
-@dataclass(slots=True)
-class Batch:
-    """Decoded rows of one stream. columns: name → column of n rows; offsets: int64[n]; event_time: int64[n] ms since 1970.
-
-    All rows come from one topic partition and stand in log order.
-    """
-
-    topic: str
-    partition: int
-    offsets: Ints
-    event_time: Ints
-    columns: dict[str, Column]
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    def take(self, rows: Selection) -> Batch:
-        """Some of the rows."""
-        columns = {name: column.take(rows) for name, column in self.columns.items()}
-        return Batch(self.topic, self.partition, self.offsets[rows], self.event_time[rows], columns)
-
-
-def concat_batches(parts: Sequence[Batch]) -> Batch:
-    """Batches of one topic partition joined in the given order."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    columns = {name: concat_columns([part.columns[name] for part in parts]) for name in first.columns}
-    offsets = np.concatenate([part.offsets for part in parts])
-    return Batch(first.topic, first.partition, offsets, np.concatenate([part.event_time for part in parts]), columns)

@@ -15,8 +15,11 @@ import numpy as np
 from stream_infer.edge.health import Health
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.telemetry import Telemetry
+from stream_infer.feedback import Joined
 from stream_infer.flow.transport import Partition
 from stream_infer.flow.worker import Worker
+from stream_infer.hashing import hash64
+from stream_infer.records import Bools, Floats
 from stream_infer.topology.plan import DecideStep, FeedbackStep
 
 LOOK_EVERY_S = 1.0
@@ -33,6 +36,7 @@ class Observer:
         self._decide = next((s for s in steps if isinstance(s, DecideStep)), None)
         self._feedback = [s for s in steps if isinstance(s, FeedbackStep)]
         self._seen: dict[str, int] = {}
+        self._shadow: dict[int, float] = {}  # by hash of the prediction's id, until its outcome or the end of its wait
         self._looked_at = self._asked_at = 0.0
         self.batch_rows: dict[int, int] = {}
         self.samples: list[tuple[float, int, int]] = []  # of a deterministic run: (seconds, records read so far, lag)
@@ -121,10 +125,22 @@ class Observer:
         for part in answered:
             pulls = np.bincount(part.arm, minlength=len(part.arms))
             self._telemetry.decided(decide.name, part.arms, pulls, part.shares, part.policy_version)
+            if part.shadow is not None:
+                self._shadow.update(zip(hash64(part.ids).tolist(), part.shadow.tolist(), strict=True))
         for rows_joined in joined:
             known = ~np.isnan(rows_joined.labels)
             error = np.abs(rows_joined.answer[known] - rows_joined.labels[known])
             self._telemetry.judged(decide.name, decide.arms, rows_joined.arm[known], error, rows_joined.rewards[known])
+            self._judge_shadow(decide, rows_joined, known, error)
+
+    def _judge_shadow(self, decide: DecideStep, rows_joined: Joined, known: Bools, error: Floats) -> None:
+        """The first shadow on the rows that this process answered; others have its answers elsewhere."""
+        if not self._shadow:
+            return
+        answers = np.array([self._shadow.pop(name, np.nan) for name in hash64(rows_joined.ids).tolist()])[known]
+        here = ~np.isnan(answers)
+        theirs = np.abs(answers[here] - rows_joined.labels[known][here])
+        self._telemetry.judged_shadow(decide.name, decide.shadows[0], theirs, error[here])
 
     def _conditions(self) -> None:
         tasks = self._worker.flow.tasks.values()

@@ -93,8 +93,8 @@ def error_so_far(now: Snapshot) -> str:
     mine = sum(arm.absolute_error for arm in now.arms) / labelled
     if now.baseline is None or now.baseline[1] <= 0:
         return f"error so far {mine:.2f}"
-    name, theirs = now.baseline[0], now.baseline[1] / labelled
-    gain = 100 * (1 - mine / theirs)
+    name, theirs, ours = now.baseline
+    gain = 100 * (1 - ours / theirs)
     return f"error so far {mine:.2f}, {abs(gain):.1f} % {'below' if gain >= 0 else 'above'} {name} ({theirs:.2f})"
 
 

@@ -41,7 +41,7 @@ class Snapshot:
     """All that the live view shows, as plain values. latency_counts: int64[bounds + 1] since the start, bounds in seconds.
 
     rows_out: decisions taken, those of an aborted transaction and their repeats included; records_out_total has only committed ones.
-    baseline: name and sum of absolute errors of the first shadow on all labelled rows, if there is one.
+    baseline: name of the first shadow, its mean absolute error and ours on the same rows, if there is one.
     """
 
     time_s: float
@@ -56,7 +56,7 @@ class Snapshot:
     latency_bounds: Floats
     latency_counts: Ints
     arms: tuple[ArmFigures, ...]
-    baseline: tuple[str, float] | None = None
+    baseline: tuple[str, float, float] | None = None
     partitions_assigned: int = 0
     partitions_paused: int = 0
 
@@ -83,6 +83,7 @@ class Telemetry(Collector):
         self._last_stable: dict[Values, tuple[int, float]] = {}
         self._snapshot_at: dict[Values, float] = {}
         self._baseline: str | None = None
+        self._compared, self._own_error = 0, 0.0
         self._set("build_info", 1.0, version)
         self._set("start_time_seconds", clock())
         self.registry.register(self)
@@ -161,10 +162,12 @@ class Telemetry(Collector):
             for place in np.flatnonzero(counts).tolist():
                 self._add(name, float(counts[place]), stage, arms[place])
 
-    def judged_shadow(self, stage: str, model: str, absolute_error: Floats) -> None:
-        """float64[n]: the errors of a shadow on the rows of one `judged` call. The first shadow seen is the live view's baseline."""
+    def judged_shadow(self, stage: str, model: str, absolute_error: Floats, own_error: Floats) -> None:
+        """float64[n]: errors of a shadow, and of the answers given, on the same rows. The first shadow seen is the live baseline."""
         self._baseline = self._baseline or model
         self._add("shadow_absolute_error_total", float(absolute_error.sum()), stage, model)
+        if model == self._baseline:
+            self._compared, self._own_error = self._compared + len(own_error), self._own_error + float(own_error.sum())
 
     def feedback(self, *, accepted: int = 0, late: int = 0, duplicate: int = 0, unknown: int = 0) -> None:
         """Feedback rows by what became of them."""
@@ -270,7 +273,7 @@ class Telemetry(Collector):
                 latency_bounds=bounds,
                 latency_counts=counts.copy(),
                 arms=arms,
-                baseline=None if self._baseline is None else (self._baseline, shadow),
+                baseline=None if not self._compared else (self._baseline or "", shadow / self._compared, self._own_error / self._compared),
                 partitions_assigned=int(self._total("partitions_assigned")),
                 partitions_paused=int(self._total("partitions_paused")),
             )

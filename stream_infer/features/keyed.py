@@ -25,11 +25,6 @@ _COUNTERS = np.dtype([(name, "<i8") for name in ("turns", "clock", "swept_at", "
 _KEY, _COUNTERS_KEY = b"k", b"c"  # the first byte of a changelog key says what the record holds
 
 
-def changelog_key(key: bytes) -> bytes:
-    """The changelog key under which the state of `key` is written."""
-    return _KEY + key
-
-
 class KeyedState:
     """Rows of state by key; what FeatureState and TableState have in common. Implements `Store`.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stream_infer.batching import cut
 from stream_infer.decide.policy import ArmStats, draw, propensities
 from stream_infer.decide.where import rows as where_rows
 from stream_infer.features.vectorise import Vectoriser
@@ -110,7 +111,8 @@ class Decider:
             self._fault(choice, model, row, self._gap(model, matrix[row]))
         rows = np.flatnonzero(wanted & ~incomplete)
         size = self._models[model].batch.rows_max or ROWS_MAX
-        return [self._forward(choice, model, rows[i : i + size]) for i in range(0, len(rows), size)]
+        parts = np.split(rows, np.cumsum(cut(len(rows), size))[:-1]) if len(rows) else []
+        return [self._forward(choice, model, part) for part in parts]
 
     def _gap(self, model: str, row: Matrix) -> str:
         column = self._models[model].columns()[int(np.flatnonzero(np.isnan(row))[0])]

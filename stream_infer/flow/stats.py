@@ -8,7 +8,7 @@ import numpy as np
 
 from stream_infer.feedback import Joined
 from stream_infer.flow.deciding import Choice
-from stream_infer.records import Bools, Floats, Ints
+from stream_infer.records import Bools, Floats, Ints, Text
 from stream_infer.topology.plan import DecideStep
 
 
@@ -21,6 +21,8 @@ class Answered:
     event_time: Ints
     shares: Floats
     policy_version: int
+    ids: Text
+    shadow: Floats | None  # what the first shadow would have answered
 
 
 @dataclass(slots=True)
@@ -52,7 +54,11 @@ class Stats:
         """A chunk was answered."""
         self.chunks += 1
         self.rows_answered += int(np.count_nonzero(ok))
-        self.answered_now.append(Answered(step.arms, choice.arm[ok], choice.flowing.times[ok], choice.shares, choice.policy_version))
+        first = step.shadows[0] if step.shadows else ""
+        shadow = choice.outputs[first][ok, 0] if first in choice.outputs else None
+        self.answered_now.append(
+            Answered(step.arms, choice.arm[ok], choice.flowing.times[ok], choice.shares, choice.policy_version, choice.ids.take(ok), shadow)
+        )
 
     def joined(self, step: str, joined: Joined) -> None:
         """Joined rows left a join."""

@@ -7,7 +7,7 @@ written down: changed keys to the changelog, positions beside them, offsets of t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -290,6 +290,3 @@ def _channels(plan: Plan, section: SectionPlan, source: InputPlan, partition: in
     for number in partitions:
         for upstream in range(max(1, source.sources)):
             yield Channel(source.stream, stream.topic, Place(source.rank, number, upstream), decide_at, gates, stream.late_after_ms)
-
-
-TaskFactory = Callable[[SectionPlan, int], Task]

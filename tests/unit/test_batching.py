@@ -1,13 +1,12 @@
-"""Oracles: the closed form of the knee for T = a + b·n, and a scan of every row for the culprits."""
+"""Oracle: the closed form of the knee for T = a + b·n."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.batching import SIZES_PROBED, Bisection, CostCurve, cut, rows_max
+from stream_infer.batching import SIZES_PROBED, CostCurve, cut, rows_max
 
 
 def linear_curve(a: float, b: float) -> CostCurve:
@@ -53,34 +52,3 @@ def test_cut_loses_nothing_and_fills_batches(waiting: int, largest: int) -> None
     assert sum(sizes) == waiting
     assert all(size == largest for size in sizes[:-1])
     assert all(0 < size <= largest for size in sizes)
-
-
-def isolate(rows: int, bad: frozenset[int]) -> tuple[list[int], list[int], int]:
-    bisection, answered, passes = Bisection(rows), [], 0
-    while (span := bisection.next()) is not None:
-        passes += 1
-        if bad & frozenset(range(*span)):
-            bisection.failed()
-        else:
-            answered += range(*span)
-            bisection.passed()
-    return bisection.culprits, answered, passes
-
-
-@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.just(n), st.frozensets(st.integers(0, n - 1), min_size=1, max_size=5))))
-def test_bisection_finds_exactly_the_culprits(case: tuple[int, frozenset[int]]) -> None:
-    rows, bad = case
-    culprits, answered, passes = isolate(rows, bad)
-    assert culprits == sorted(bad)
-    assert answered == [row for row in range(rows) if row not in bad]
-    assert passes <= 2 * len(bad) * max(1, int(np.ceil(np.log2(max(rows, 2)))))
-
-
-def test_a_failure_of_the_whole_alone_blames_nobody() -> None:
-    bisection = Bisection(4)
-    assert bisection.next() == (0, 2)
-    bisection.passed()
-    assert bisection.next() == (2, 4)
-    bisection.passed()
-    assert bisection.next() is None
-    assert bisection.culprits == []

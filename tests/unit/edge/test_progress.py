@@ -28,7 +28,7 @@ def snapshot(time_s: float, rows: int, counts: tuple[int, int, int, int], *, jud
         latency_bounds=BOUNDS,
         latency_counts=np.array(counts, dtype=np.int64),
         arms=arms,
-        baseline=("static", 18.0 * judged) if judged else None,
+        baseline=("static", 18.0, 15.0) if judged else None,
         partitions_assigned=4,
     )
 

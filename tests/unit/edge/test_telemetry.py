@@ -76,7 +76,7 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
     telemetry.model_live("net", "v2")
     telemetry.decided("eta", ("net", "ridge"), np.array([400, 100]), np.array([0.8, 0.2]), 41)
     telemetry.judged("eta", ("net", "ridge"), np.array([0, 1, 0]), np.array([1.0, 2.0, 4.0]), np.array([0.5, 0.25, 0.5]))
-    telemetry.judged_shadow("eta", "static", np.array([2.0, 2.0, 5.0]))
+    telemetry.judged_shadow("eta", "static", np.array([2.0, 2.0, 5.0]), np.zeros(3))
     telemetry.feedback(accepted=3, late=1)
     telemetry.transaction("committed", 0.02)
     telemetry.transaction("aborted", 0.5)
@@ -177,10 +177,10 @@ def test_the_snapshot_says_the_same_as_the_metrics() -> None:
     telemetry.rows_read("b", 5)
     telemetry.decided("eta", ("net", "ridge"), np.array([7, 3]), np.array([0.7, 0.3]), 1)
     telemetry.judged("eta", ("net", "ridge"), np.array([0, 0]), np.array([1.0, 2.0]), np.zeros(2))
-    telemetry.judged_shadow("eta", "static", np.array([3.0, 3.0]))
+    telemetry.judged_shadow("eta", "static", np.array([3.0, 3.0]), np.array([1.0, 2.0]))
     telemetry.committed(np.full(10, 0.07))
     before = telemetry.snapshot()
-    assert (before.rows_in, before.rows_out, before.baseline) == (15, 10, ("static", 6.0))
+    assert (before.rows_in, before.rows_out, before.baseline) == (15, 10, ("static", 3.0, 1.5))
     assert [(arm.arm, arm.pulls, arm.labelled, arm.absolute_error) for arm in before.arms] == [("net", 7, 2, 3.0), ("ridge", 3, 0, 0.0)]
     assert 0.05 < (before.latency_seconds(0.5) or 0) <= 0.1
     telemetry.committed(np.full(10, 0.7))
