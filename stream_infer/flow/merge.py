@@ -115,7 +115,7 @@ class Merge:
     def _eligible(self, now: int) -> tuple[list[tuple[Channel, Rows]], list[Ints], int] | None:
         key, number = self.bound(now)
         whole = True  # a deterministic chunk has rows_max rows unless the log itself ends it earlier
-        if self._deterministic and self._every_ms is not None:
+        if self._every_ms is not None:
             edge = self._edge()
             if edge is not None and key >= edge:
                 key, number = edge - 1, len(self.channels)

@@ -16,7 +16,7 @@ FORMAT = 1
 class ModelVersion:
     """name: of the model or policy. version: 1, 2, … effective_ms: event time from which rows are answered by it.
 
-    covers: the next offset of the joined topic when it was made; exactly the rewards before it are in this version.
+    covers: how many joined rows are in this version: the first so many of the joined topic, in their merged order.
     payload: safetensors of a model or the packed statistics of a policy. digest: sha256 (hex) of the payload.
     """
 
