@@ -1,0 +1,46 @@
+"""Reading pauses at the bound and nothing is lost by it; what a task cannot go on without is read all the same."""
+
+from __future__ import annotations
+
+from stream_infer.flow.worker import POLL_ROWS_MAX
+from stream_infer.sim.forwarding import SimForwarder
+from tests.support_flow import Pay, payment, plan_of
+
+ROOM = 1000  # of one partition, the least that flow gives
+TOLD = """
+models:
+  probe: {kind: linear, artifact: none.safetensors, inputs: [amount, {name: known, missing: 0}]}
+stages:
+  spent: {kind: features, from: payments, kept_from: told, group_by: card, values: {known: {count: true}}}
+  score: {kind: model, from: spent, model: probe}
+  out: {kind: emit, from: score, to: scores, commit_interval_ms: 1}
+"""
+
+
+def test_while_a_model_stands_still_no_more_is_read_than_there_is_room_for() -> None:
+    pay = Pay(plan_of(limits="{wait_ms_max: 20, rows_in_flight_max: 1000}"))
+    pay.send("payments", *(payment(number) for number in range(20_000)))
+    forwarder = SimForwarder(pay.models, lambda _: 0)
+    worker = pay.worker()
+    worker._forwarder = forwarder
+    forwarder.held = True
+    pay.step(worker, times=40)
+
+    assert worker.flow.paused() == 1
+    assert worker.flow.buffered() <= ROOM + POLL_ROWS_MAX
+
+    forwarder.held = False
+    pay.settle(worker, done=lambda: worker.stats.rows_answered == 20_000 and not worker.flow.dirty())
+    assert pay.ids() == [f"p{number}" for number in range(20_000)]
+
+
+def test_a_run_of_many_rows_with_little_room_comes_to_its_end() -> None:
+    """A chunk of a deterministic run is larger than the room of a partition: the partition that is behind must be read on."""
+    pay = Pay(plan_of(TOLD, limits="{wait_ms_max: 20, rows_in_flight_max: 1000}"))
+    pay.send("payments", *(payment(2 * number) for number in range(6_000)))
+    pay.send("told", *({"payment": f"p{n}", "card": "a", "truth": 1.0, "at_ms": (2 * n + 1) * 1000} for n in range(6_000)))
+    worker = pay.worker(deterministic=True)
+    pay.settle(worker)
+
+    assert worker.finished()
+    assert worker.stats.rows_answered == 6_000
