@@ -108,7 +108,8 @@ def check_client(client: Mapping[str, str]) -> None:
 def connection(bootstrap: str, client: Mapping[str, str]) -> dict[str, Any]:
     """Settings of any client that only asks and administers."""
     check_client(client)
-    return {"bootstrap.servers": bootstrap, "logger": log, **_only(client, CONNECTION_ALLOWED)}
+    # By default a client tries again only every ten seconds once a broker has been away for long.
+    return {"bootstrap.servers": bootstrap, "logger": log, "reconnect.backoff.max.ms": 1000, **_only(client, CONNECTION_ALLOWED)}
 
 
 def consumer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatistics = None) -> dict[str, Any]:

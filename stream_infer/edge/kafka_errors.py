@@ -7,6 +7,10 @@ commit request can still end a *later* transaction of the same producer (librdka
 from __future__ import annotations
 
 import logging
+import math
+import re
+import time
+from collections.abc import Callable
 from enum import Enum
 
 from confluent_kafka import KafkaError, KafkaException
@@ -14,6 +18,8 @@ from confluent_kafka import KafkaError, KafkaException
 from stream_infer.errors import EnvironmentMissing, Fenced, StreamInferError
 
 log = logging.getLogger("stream_infer.kafka")
+MESSAGES_MAX = 1000
+_NUMBERS = re.compile(r"\d+")
 _TIMED_OUT = frozenset({KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE, KafkaError.REQUEST_TIMED_OUT})  # noqa: SLF001 — the names of librdkafka's own codes
 _DENIED = frozenset(
     {
@@ -40,6 +46,28 @@ _PASSING = frozenset(
         KafkaError._MAX_POLL_EXCEEDED,  # noqa: SLF001 — lost() follows by itself
     }
 )
+
+
+class Seldom(logging.Filter):
+    """Lets a message through once in every_s, whatever numbers stand in it: an outage made 40 lines a second of the same few."""
+
+    def __init__(self, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s, self._clock = every_s, clock
+        self._told_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is told; those of level critical always are."""
+        words, now = _NUMBERS.sub("#", record.getMessage()), self._clock()
+        if record.levelno >= logging.CRITICAL or now - self._told_at.get(words, -math.inf) >= self._every_s:
+            if len(self._told_at) >= MESSAGES_MAX:
+                self._told_at.clear()
+            self._told_at[words] = now
+            return True
+        return False
+
+
+log.addFilter(Seldom(30.0))
 
 
 class Verdict(Enum):

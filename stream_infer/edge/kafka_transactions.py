@@ -34,7 +34,9 @@ class Transactions:
     def __init__(
         self, config: dict[str, Any], wait_s_max: float, watchdog: Watchdog, make: Callable[[dict[str, Any]], Producer] = Producer
     ) -> None:
-        self._config = config
+        self._config = {**config, "error_cb": self._heard}
+        self._complain: Callable[[KafkaError], object] = config.get("error_cb") or (lambda _: None)
+        self._was_cut_off = False
         self._make = make
         self._id: str = config["transactional.id"]
         self._wait_s_max = wait_s_max
@@ -65,11 +67,18 @@ class Transactions:
     def commit(self, offsets: list[TopicPartition], metadata: object) -> Outcome:
         """End the transaction with these offsets in it. metadata: the group's, taken on this thread just now; None without offsets."""
         self._begin()
+        self._producer.poll(0)
+        if self._was_cut_off and offsets:
+            self._doomed = self._doomed or "all brokers were away"
         if self._doomed:
             log.warning("transaction aborted: %s", self._doomed)
             return self.abort()
         if offsets:
-            found = self._try("send_offsets_to_transaction", lambda: self._producer.send_offsets_to_transaction(offsets, metadata, ASK_S))
+            found = self._try(
+                "send_offsets_to_transaction",
+                lambda: self._producer.send_offsets_to_transaction(offsets, metadata, ASK_S),
+                seconds_max=2 * ASK_S,  # it keeps no timeout when it waits for a broker that left the cluster (librdkafka #5511)
+            )
             if found is not None:  # also when nobody knows: offsets are in or not, the abort takes both back
                 return self._failed("send_offsets_to_transaction", found)
         # librdkafka: "strongly recommended to always pass -1", other timeouts risk that its state and the broker's part.
@@ -110,6 +119,9 @@ class Transactions:
 
     def _begin(self) -> None:
         if not self._open:
+            self._producer.poll(0)  # what the client's threads have to tell
+            if self._was_cut_off:
+                self._renew()
             try:
                 self._producer.begin_transaction()
             except KafkaException as problem:
@@ -125,11 +137,23 @@ class Transactions:
             raise explained(error, what)
         return outcome
 
-    def _try(self, what: str, call: Callable[[], None], *, unknown_ends: bool = False) -> KafkaError | None:
+    def _heard(self, error: KafkaError) -> None:
+        """What the client's threads report, told in poll().
+
+        A producer that lost all its brokers waits for ever for the group's coordinator, which it still takes for the one that left
+        (librdkafka #5511): measured after a restart of a single broker, until the watchdog ended the process. A new one does not.
+        """
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 — librdkafka's name
+            self._was_cut_off = True
+        self._complain(error)
+
+    def _try(
+        self, what: str, call: Callable[[], None], *, unknown_ends: bool = False, seconds_max: float | None = None
+    ) -> KafkaError | None:
         """None when the call succeeded, else the error it ended with. What may be repeated is, with the same arguments."""
         until = time.monotonic() + self._wait_s_max
-        with self._watchdog.over(what):
-            while True:
+        while True:
+            with self._watchdog.over(what, seconds_max):
                 try:
                     call()
                 except KafkaException as problem:
@@ -144,12 +168,15 @@ class Transactions:
 
     def _rebuild(self, why: str) -> Outcome:
         log.warning("nobody knows how the transaction ended (%s): a new producer takes over its id", why)
-        self._open, self._doomed = False, ""
+        self._renew()
+        return Outcome.ABORTED
+
+    def _renew(self) -> None:
+        self._open, self._doomed, self._was_cut_off = False, "", False
         self._producer.purge(blocking=False)
         self._producer.close()
         self._producer = self._made()
         self.rebuilt += 1
-        return Outcome.ABORTED
 
     def _made(self) -> Producer:
         producer = self._make(self._config)

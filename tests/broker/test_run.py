@@ -6,6 +6,7 @@ Oracle: the answer to an event is 2 · (what its user spent before it) + 1, whoe
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 import urllib.error
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from stream_infer.edge import devbroker
 from stream_infer.edge.devbroker import Broker
 from stream_infer.edge.host import Host
 from tests.support import Row, read_all, wait_until
@@ -179,6 +181,35 @@ def test_after_an_error_the_work_is_given_up_and_others_take_over_at_once(broker
     assert took < 8, took
     assert other.worker.stats.rows_answered > 0
     assert answers(case.predictions()) == expected(sent)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("STREAM_INFER_BOOTSTRAP" in os.environ, reason="STREAM_INFER_BOOTSTRAP: an outside broker is not ours to stop")
+@pytest.mark.parametrize("during", ["rest", "work"])
+def test_an_outage_of_the_broker_is_survived(broker: Broker, tmp_path: Path, during: str) -> None:
+    """Without a new producer the first commit afterwards would wait for ever (librdkafka #5511)."""
+    folder = tmp_path / "cluster"
+    own = devbroker.start(folder)
+    try:
+        case = spent_case(own, tmp_path, "outage")
+        sent = events(0, 40_000)
+        case.send("events", rows(sent[:10]))
+        with running(case, "--session-timeout-s", "3") as process:
+            wait_until(lambda: len(case.predictions()) == 10, "answered")
+            if during == "work":
+                case.send("events", rows(sent[10:]))
+            devbroker.stop(folder)
+            time.sleep(5)  # the outage itself
+            assert devbroker.start(folder).bootstrap == own.bootstrap
+            if during == "rest":
+                case.send("events", rows(sent[10:]))
+            wait_until(lambda: len(case.predictions()) == len(sent) or process.poll() is not None, "answered after it", timeout_s=60)
+            assert process.poll() is None, process.stderr_text()
+            assert len(process.stderr_text().splitlines()) < 60
+            assert process.drained() == 0
+        assert answers(case.predictions()) == expected(sent)
+    finally:
+        devbroker.stop(folder)
 
 
 # -------------------------------------------------------------------------------------------------------------- snapshots

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import socket
 import time
 
@@ -8,7 +9,7 @@ from confluent_kafka import KafkaError
 
 from stream_infer.edge import kafka_client
 from stream_infer.edge.kafka_client import CLIENT_ALLOWED, KafkaSettings, check_client
-from stream_infer.edge.kafka_errors import Complaints, Verdict, explained, verdict
+from stream_infer.edge.kafka_errors import Complaints, Seldom, Verdict, explained, verdict
 from stream_infer.edge.topics import check_connection
 from stream_infer.errors import EnvironmentMissing
 
@@ -112,3 +113,23 @@ def test_a_refused_password_is_raised_and_a_lost_connection_is_not() -> None:
     complaints(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
     with pytest.raises(EnvironmentMissing, match="wrong password"):
         complaints.raise_if_any()
+
+
+def test_an_outage_is_told_seldom_whatever_numbers_stand_in_it() -> None:
+    now = [0.0]
+    log = logging.getLogger("test.seldom")
+    log.propagate = False
+    log.addFilter(Seldom(30.0, lambda: now[0]))
+    told: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(handler)
+    for second in range(61):
+        now[0] = float(second)
+        log.error("FAIL consumer-%d: refused (after %dms)", second % 4, second * 17)
+        log.warning("%d brokers are down", second)
+    wanted = [(f"FAIL consumer-{second % 4}: refused (after {second * 17}ms)", f"{second} brokers are down") for second in (0, 30, 60)]
+    assert told == [text for pair in wanted for text in pair]
+    log.critical("ending")
+    log.critical("ending")
+    assert told[-2:] == ["ending", "ending"]

@@ -72,12 +72,16 @@ def watchdog() -> Iterator[Watchdog]:
     made.close()
 
 
-def begun(watchdog: Watchdog, **script: Sequence[KafkaError | None]) -> tuple[Transactions, list[str]]:
+def begun(
+    watchdog: Watchdog, configs: list[dict[str, Any]] | None = None, **script: Sequence[KafkaError | None]
+) -> tuple[Transactions, list[str]]:
     """One record is in the open transaction; calls holds what comes after it. Later producers succeed in everything."""
     calls: list[str] = []
     scripts = iter([script])
 
-    def make(_config: dict[str, Any]) -> Any:
+    def make(config: dict[str, Any]) -> Any:
+        if configs is not None:
+            configs.append(config)
         return ScriptedProducer(next(scripts, {}), calls)
 
     transactions = Transactions({"transactional.id": "app.0"}, 0.2, watchdog, make)
@@ -182,3 +186,47 @@ def test_the_watchdog_calls_out_over_a_call_that_hangs_and_only_then() -> None:
         assert fired.wait(10)
     watchdog.close()
     assert stalled == ["commit_transaction"]
+
+
+CUT_OFF = KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")
+LOST_ONE = KafkaError(KafkaError._TRANSPORT, "one of them")
+
+
+def test_a_producer_that_lost_all_its_brokers_is_not_used_again(watchdog: Watchdog) -> None:
+    """It would wait for ever for a coordinator that left (librdkafka #5511)."""
+    configs: list[dict[str, Any]] = []
+    transactions, calls = begun(watchdog, configs)
+    configs[0]["error_cb"](CUT_OFF)
+    assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
+    assert calls == ["abort"]
+    calls.clear()
+    transactions.send("t", [b"k"], [b"v"], None, None)
+    assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
+    assert calls == ["purge", "close", "init", "begin", "produce", SENT, "commit"]
+    assert transactions.rebuilt == 1
+    calls.clear()
+    configs[1]["error_cb"](CUT_OFF)  # while no transaction is open
+    transactions.send("t", [b"k"], [b"v"], None, None)
+    assert calls == ["purge", "close", "init", "begin", "produce"]
+
+
+def test_the_loss_of_one_broker_is_left_to_the_client(watchdog: Watchdog) -> None:
+    configs: list[dict[str, Any]] = []
+    transactions, calls = begun(watchdog, configs)
+    configs[0]["error_cb"](LOST_ONE)
+    assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
+    assert calls == [SENT, "commit"]
+
+
+def test_what_the_client_reports_is_passed_on(watchdog: Watchdog) -> None:
+    configs: list[dict[str, Any]] = []
+    heard: list[KafkaError] = []
+
+    def make(config: dict[str, Any]) -> Any:
+        configs.append(config)
+        return ScriptedProducer({}, [])
+
+    Transactions({"transactional.id": "app.0", "error_cb": heard.append}, 0.2, watchdog, make)
+    configs[0]["error_cb"](LOST_ONE)
+    configs[0]["error_cb"](CUT_OFF)
+    assert heard == [LOST_ONE, CUT_OFF]
