@@ -138,6 +138,8 @@ class Reader:
         if self._moved:
             self._moved = False
             self.consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in self._position.items()])
+            # librdkafka keeps the pauses of partitions that were taken away and came back; ours end when a partition goes.
+            self._tell(self.consumer.resume, [p for p in self._position if p not in self._paused])
             self._tell(self.consumer.pause, list(self._paused))
 
     def _tell(self, call: Callable[[list[TopicPartition]], None], partitions: Sequence[Partition]) -> None:

@@ -36,11 +36,15 @@ CHUNK_ROWS_MAX = 4096  # of all streams of a task together: numpy's overhead per
 
 @dataclass(frozen=True)
 class Mode:
-    """How this run cuts and waits. ends: where the users' logs end, for a deterministic run that stops there."""
+    """How this run cuts and waits. ends: where the users' logs end, for a deterministic run that stops there.
+
+    room_rows_min: so many rows of a partition may wait at a task even if the topology's limit, shared out, is less.
+    """
 
     deterministic: bool = False
     ends: dict[Partition, int] | None = None
     chunk_rows_max: int = CHUNK_ROWS_MAX
+    room_rows_min: int = 1000
 
 
 class Flow:
@@ -140,7 +144,7 @@ class Flow:
             self._readers[partition].remove(task)
             if not self._readers[partition]:
                 del self._readers[partition]
-                self._paused.discard(partition)
+                commands += self._resume([partition])  # whoever reads it next begins with an empty buffer
                 if task.followed(partition):
                     commands.append(Stop(partition))
         return commands
@@ -165,7 +169,7 @@ class Flow:
 
     def _room(self) -> int:
         """Rows that one partition may have waiting at one task."""
-        return max(1000, self.plan.rows_in_flight_max // max(1, len(self._readers)))
+        return max(self._mode.room_rows_min, self.plan.rows_in_flight_max // max(1, len(self._readers)))
 
     def _pause_full(self, partition: Partition, readers: list[Task]) -> list[Command]:
         if partition in self._paused or partition in self._limiting() or max(task.buffered(partition) for task in readers) < self._room():

@@ -91,7 +91,7 @@ def _delay(chance: Chance) -> int:
 CARDS = """
 name: sim-cards
 format: 1
-limits: {rows_in_flight_max: 2000, wait_ms_max: 50}
+limits: {rows_in_flight_max: 100, wait_ms_max: 50}
 streams:
   payments: {topic: cards-payments, schema: payment, key: card, id: payment, event_time: at_ms, partitions: 3}
   cards:    {topic: cards-cards, schema: card, key: card, event_time: at_ms, partitions: 3, compacted: true}
@@ -145,7 +145,7 @@ def _cards(chance: Chance, count: int) -> list[Event]:
 FLIGHTS = """
 name: sim-flights
 format: 1
-limits: {rows_in_flight_max: 2000, wait_ms_max: 50}
+limits: {rows_in_flight_max: 100, wait_ms_max: 50}
 streams:
   scheduled:
     topic: flights-scheduled
@@ -239,7 +239,7 @@ def _flights(chance: Chance, count: int) -> list[Event]:
 SHOPS = """
 name: sim-shops
 format: 1
-limits: {rows_in_flight_max: 2000, wait_ms_max: 50}
+limits: {rows_in_flight_max: 100, wait_ms_max: 50}
 streams:
   payments: {topic: shops-payments, schema: payment, key: card, id: payment, event_time: at_ms, partitions: 2}
   cards:    {topic: shops-cards, schema: card, key: card, event_time: at_ms, partitions: 2, compacted: true}

@@ -131,3 +131,23 @@ def test_owned_and_followed_live_side_by_side(cluster: Cluster) -> None:
     transport.seek((topic, 0), 0)
     found += until(lambda: transport.at_end((topic, 0)) and transport.at_end((models, 0)), transport, cluster=cluster)
     assert sorted((f.topic, f.values.raw()) for f in found) == sorted([(topic, [b"row"]), (models, [b"v1"])])
+
+
+def test_a_pause_ends_when_the_partition_goes(cluster: Cluster) -> None:
+    """librdkafka itself keeps a pause until someone resumes, through any number of owners."""
+    topic = cluster.topic("t", 2)
+    first, second, owner, other = cluster.transport("a"), cluster.transport("b"), Recorder("a"), Recorder("b")
+    first.join([topic], owner)
+    until(lambda: len(owner.owned) == 2, first, cluster=cluster)
+    for number in (0, 1):
+        first.seek((topic, number), 0)
+    first.poll(10, 10)
+    first.pause([(topic, 0), (topic, 1)])
+    first.poll(10, 10)
+    second.join([topic], other)
+    until(lambda: owner.owned and other.owned, first, second, cluster=cluster)
+    (mine,) = owner.owned
+    first.seek(mine, 0)
+    cluster.append(topic, [(b"k", b"v")], partition=mine[1])
+
+    assert until(lambda: first.at_end(mine), first, second, cluster=cluster)

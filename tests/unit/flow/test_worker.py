@@ -590,3 +590,16 @@ def test_topics_with_other_numbers_of_partitions_are_refused() -> None:
 
     with pytest.raises(EnvironmentMissing, match="another number of partitions"):
         pay.worker()
+
+
+def test_reading_goes_on_after_an_abort_in_spite_of_a_pause() -> None:
+    pay = Pay(plan_of(limits="{rows_in_flight_max: 1000, wait_ms_max: 20}"))
+    pay.send("payments", *(payment(n, at_ms=n) for n in range(2500)))
+    worker = pay.worker(chunk_rows_max=100)
+    while not worker.flow._paused:
+        pay.step(worker, times=1)
+    pay.broker.fail_next_commit("pay.0", "aborted")
+    pay.settle(worker, done=lambda: worker.pace.aborts == 1)
+    pay.settle(worker, done=lambda: len(pay.ids()) == 2500)
+
+    assert len(set(pay.ids())) == 2500
