@@ -66,7 +66,7 @@ REJECT = """{
     {"name": "source_topic", "type": "string"},
     {"name": "source_partition", "type": "int"},
     {"name": "source_offset", "type": "long"},
-    {"name": "stage", "type": "string", "doc": "Where it failed; decode for a record that could not be read."},
+    {"name": "stage", "type": "string", "doc": "Where it failed: the stage, or read for a record that could not be read."},
     {"name": "reason", "type": "string", "doc": "One line."},
     {"name": "key", "type": ["null", "bytes"]},
     {"name": "value", "type": ["null", "bytes"]}
