@@ -48,7 +48,7 @@ DECISION = """{
     {"name": "policy_version", "type": "long"},
     {"name": "answer", "type": "double"},
     {"name": "outputs", "type": {"type": "array", "items": "double"}},
-    {"name": "features", "type": {"type": "array", "items": "float"}, 
+    {"name": "features", "type": {"type": "array", "items": "float"},
       "doc": "The row as the models that learn will see it: their inputs, side by side."},
     {"name": "source_topic", "type": "string"},
     {"name": "source_partition", "type": "int"},
