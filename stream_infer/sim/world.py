@@ -7,7 +7,6 @@ the ledger is read; when all is done and healed, the whole run is judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, cast
@@ -17,114 +16,25 @@ import numpy as np
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import parse_schema
 from stream_infer.errors import Fenced
-from stream_infer.flow.commands import Forward
 from stream_infer.flow.flow import Mode
-from stream_infer.flow.notices import ForwardDone, ForwardFailed, TaskId
-from stream_infer.flow.task import Snapshot, Work
-from stream_infer.flow.transport import Partition
+from stream_infer.flow.notices import TaskId
+from stream_infer.flow.task import Work
 from stream_infer.flow.versions import statics
 from stream_infer.flow.worker import Worker
-from stream_infer.models.base import Model
-from stream_infer.records import Fetched
 from stream_infer.sim.broker import SimBroker
 from stream_infer.sim.chance import Chance
 from stream_infer.sim.faults import Faults
-from stream_infer.sim.forwarding import SimForwarder
 from stream_infer.sim.ledger import Ledger
+from stream_infer.sim.machines import Disk, Killed, Process, WorldForwarder, WorldTransport
 from stream_infer.sim.oracle import Written
 from stream_infer.sim.play import columns_of, make_broker
 from stream_infer.sim.scenarios import BEGAN_MS, Event, Scenario
 from stream_infer.sim.story import LINES_MAX, StoryFlow
-from stream_infer.sim.transport import SimTransport
 from stream_infer.topology.plan import Plan
 
 SESSION_MS, TRANSACTION_MS = 400, 1_500  # short, so that a run of simulated seconds sees many of each end
 TURNS_MAX = 40_000  # a run that does not come to rest by then never will
 REST_MS = 40_000  # after the last event of a live run: longer than any wait of the scenarios
-
-
-class Killed(Exception):
-    """kill -9 reached the worker at a call to its broker."""
-
-
-class WorldTransport(SimTransport):
-    """A transport at whose calls the world may strike. before: called at the start of each call."""
-
-    before: Callable[[], None] | None = None
-
-    def _must_live(self) -> None:
-        if self.before is not None:
-            self.before()
-        super()._must_live()
-
-    def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        """As SimTransport.end_offsets."""
-        self._must_live()
-        return super().end_offsets(partitions)
-
-    def read(self, partition: Partition, offset: int) -> Iterator[Fetched]:
-        """As SimTransport.read."""
-        self._must_live()
-        return super().read(partition, offset)
-
-
-class WorldForwarder(SimForwarder):
-    """Models that may take long. wait: lets simulated time pass."""
-
-    def __init__(
-        self, models: Mapping[str, Model], draw: Callable[[int], int], clock: Callable[[], int], wait: Callable[[int], None]
-    ) -> None:
-        super().__init__(models, draw)
-        self._clock, self._wait = clock, wait
-        self.held_until = 0
-
-    def submit(self, command: Forward) -> None:
-        """As SimForwarder.submit; what a model is given is frozen, as it is when it travels to a process."""
-        command.matrix.setflags(write=False)
-        super().submit(command)
-
-    def finished(self, wait_ms: int) -> list[ForwardDone | ForwardFailed]:
-        """As SimForwarder.finished, nothing while held."""
-        if self._clock() < self.held_until:
-            self._wait(wait_ms)
-            return []
-        return super().finished(wait_ms)
-
-
-class Disk:
-    """Snapshots of one host, which outlive its worker."""
-
-    def __init__(self) -> None:
-        self._kept: dict[TaskId, tuple[Snapshot, int]] = {}
-
-    def load(self, task: TaskId, changelog_end: int) -> tuple[Snapshot, int] | None:
-        """The last one, unless it claims more than the changelog holds."""
-        found = self._kept.get(task)
-        return None if found is None or found[1] > changelog_end else found
-
-    def save(self, task: TaskId, snapshot: Snapshot, changelog_end: int) -> None:
-        """Keep a copy."""
-        copied = {store: {name: array.copy() for name, array in arrays.items()} for store, arrays in snapshot.items()}
-        self._kept[task] = (copied, changelog_end)
-
-    def forget(self) -> None:
-        """The disk is lost."""
-        self._kept.clear()
-
-
-@dataclass
-class Process:
-    """A running worker. fuse: calls to the broker until something strikes; asleep: within a stall."""
-
-    slot: str
-    worker: Worker
-    flow: StoryFlow
-    transport: WorldTransport
-    forwarder: WorldForwarder
-    fuse: int = -1
-    fate: str = ""
-    stall_ms: int = 0
-    asleep: bool = False
 
 
 @dataclass(frozen=True)
