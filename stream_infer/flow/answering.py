@@ -159,11 +159,14 @@ class Answering:
         return commands
 
     def _own(self, rows: Rows) -> list[Bad]:
-        """Rejected rows that this task reports: of a global stream, each is reported by one task only."""
+        """Rejected rows that this task reports: each record is reported once, however many sections and tasks read it."""
         found = [rows.bad[offset] for offset in rows.offsets.tolist()]
-        return [
-            b for b in found if not self._section.input(b.stream).is_global or b.partition % self._section.partitions == self._partition
-        ]
+        return [b for b in found if self._reports(b)]
+
+    def _reports(self, bad: Bad) -> bool:
+        first = next(s for s in self._plan.sections if any(i.stream == bad.stream for i in s.inputs))
+        whole = self._section.input(bad.stream).is_global
+        return first is self._section and (not whole or bad.partition % self._section.partitions == self._partition)
 
     def _answer(self, chunk: Chunk, choice: Choice, ok: Bools, context: Matrix) -> list[Command]:
         assert self.deciding is not None

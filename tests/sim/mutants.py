@@ -119,7 +119,7 @@ def _without_check(commit: Callable[[Flow, CommitWanted], list[Command]]) -> Cal
         try:
             return commit(flow, notice)
         finally:
-            del flow.in_flight  # type: ignore[method-assign]
+            del flow.in_flight
 
     return careless
 
