@@ -50,7 +50,7 @@ class Worker:
         self._forwarder, self._clock, self._snapshots = forwarder, clock, snapshots
         self._sections = [s for s in plan.sections if sections is None or s.name in sections]
         self.pace = Pace(plan.emit.commit_interval_ms)
-        self._static, self.deterministic = static, deterministic
+        self.deterministic = deterministic
         self.flow = Flow(plan, static, Mode(deterministic, self._ends() if deterministic else None))
         self._wanted: list[TaskId] = []
         self._parked: dict[TaskId, tuple[Task, int]] = {}  # with an offset of its changelog from before its last commit
