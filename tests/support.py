@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from stream_infer.records import Text
 
 Settings = tuple[tuple[str, Any], ...]
 
@@ -109,3 +111,8 @@ def wait_until(true: Callable[[], bool], what: str, *, timeout_s: float = 30.0) 
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
         time.sleep(0.05)
+
+
+def blobs(rows: Sequence[bytes | None]) -> Text:
+    """Keys or values of records as a column."""
+    return Text.of(rows, is_bytes=True)

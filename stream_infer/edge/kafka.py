@@ -23,7 +23,7 @@ from stream_infer.edge.kafka_watchdog import Watchdog, end_process
 from stream_infer.edge.topics import check_connection
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.transport import Outcome, Ownership, Partition
-from stream_infer.records import Fetched, Ints
+from stream_infer.records import Fetched, Ints, Text
 
 log = logging.getLogger("stream_infer.kafka")
 WATCHDOG_SLACK_S = 30.0  # over the transaction timeout: the broker looks for dead transactions every 10 s only
@@ -179,8 +179,8 @@ class KafkaTransport:
     def produce(
         self,
         topic: str,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
+        keys: Text,
+        values: Text,
         partition: int | None = None,
         timestamps: Ints | None = None,
     ) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -17,7 +16,7 @@ from stream_infer.edge.kafka_errors import error_of, explained, is_lasting, is_p
 from stream_infer.edge.kafka_send import send
 from stream_infer.errors import Fenced
 from stream_infer.flow.transport import Outcome
-from stream_infer.records import Ints
+from stream_infer.records import Ints, Text
 
 log = logging.getLogger("stream_infer.kafka")
 
@@ -41,7 +40,7 @@ class Deliveries:
         return self._pending
 
     def send(
-        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], partition: int | None, timestamps: Ints | None
+        self, topic: str, keys: Text, values: Text, partition: int | None, timestamps: Ints | None
     ) -> None:
         """Queue records. What cannot be queued fails the next commit."""
         self._pending = True

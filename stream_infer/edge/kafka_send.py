@@ -16,7 +16,7 @@ from stream_infer.edge.kafka_errors import error_of, explained, is_lasting
 if TYPE_CHECKING:
     from confluent_kafka import Producer
 
-    from stream_infer.records import Ints
+    from stream_infer.records import Ints, Text
 
 SERVE_EVERY = 1000  # records between two looks at delivery reports, without which the queue stays full
 ANY_PARTITION = -1
@@ -25,8 +25,8 @@ ANY_PARTITION = -1
 def send(
     producer: Producer,
     topic: str,
-    keys: Sequence[bytes | None],
-    values: Sequence[bytes | None],
+    keys: Text,
+    values: Text,
     partition: int | None,
     timestamps: Ints | None,
     wait_s_max: float,
@@ -34,12 +34,13 @@ def send(
     """Queue records; False when the queue stayed full for wait_s_max. EnvironmentMissing when the topic will never take them."""
     where = ANY_PARTITION if partition is None else partition
     times = None if timestamps is None else timestamps.tolist()
+    heads, bodies = keys.raw(), values.raw()
     sent = 0
     until = 0.0
-    while sent < len(values):
-        after = min(sent + SERVE_EVERY, len(values))
+    while sent < len(bodies):
+        after = min(sent + SERVE_EVERY, len(bodies))
         try:
-            sent = _queue(producer, topic, keys, values, where, times, sent, after)
+            sent = _queue(producer, topic, heads, bodies, where, times, sent, after)
         except KafkaException as problem:
             if is_lasting(error_of(problem)):
                 raise explained(error_of(problem), f"writing to {topic}") from problem

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from stream_infer.edge.kafka_send import send
 from stream_infer.edge.kafka_watchdog import Watchdog
 from stream_infer.errors import EnvironmentMissing, Fenced
 from stream_infer.flow.transport import Outcome
-from stream_infer.records import Ints
+from stream_infer.records import Ints, Text
 
 log = logging.getLogger("stream_infer.kafka")
 ASK_S = 10.0
@@ -52,7 +52,7 @@ class Transactions:
         return self._open
 
     def send(
-        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], partition: int | None, timestamps: Ints | None
+        self, topic: str, keys: Text, values: Text, partition: int | None, timestamps: Ints | None
     ) -> None:
         """Queue records in the open transaction, which begins if there is none. What cannot be queued dooms the transaction."""
         self._begin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stream_infer.flow.transport import Partition
-from stream_infer.records import Matrix
+from stream_infer.records import Matrix, Text
 
 
 @dataclass(slots=True)
@@ -29,12 +29,12 @@ class Install:
 
 @dataclass(slots=True)
 class Produce:
-    """Send records within the current transaction. partition None: by the key."""
+    """Send records within the current transaction. keys, values: an absent one is null. partition None: by the key."""
 
     topic: str
     partition: int | None
-    keys: list[bytes | None]
-    values: list[bytes | None]
+    keys: Text
+    values: Text
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from stream_infer.feedback import Joined
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.deciding import Choice, answer_keys
 from stream_infer.flow.rows import Bad
+from stream_infer.flow.transport import no_text
 from stream_infer.records import Bools, Column, Floats, Ints, Lists, Matrix, Numbers, Text
 from stream_infer.topology.plan import DecideStep, StreamPlan
 
@@ -62,14 +63,14 @@ class AnswerEmitter:
         if not len(rows):
             return []
         common = self._common(choice, rows, cut)
-        keys = answer_keys(choice, key).take(rows).raw()
-        out = []
+        keys = answer_keys(choice, key).take(rows)
+        out: list[Produce] = []
         if self._stream is not None:
             predictions = common | self._answer_columns(choice, rows, offsets)
-            out.append(Produce(self._stream.topic, self._into, keys, self._predictions.encode(predictions).raw()))
+            out.append(Produce(self._stream.topic, self._into, keys, self._predictions.encode(predictions)))
         arm = Numbers(choice.arm[rows].astype(np.int32))
         decisions = common | {"arm": arm, "features": Lists.of_matrix(context[rows])}
-        out.append(Produce(self._decisions_topic, self._partition, keys, self._decisions.encode(decisions).raw()))
+        out.append(Produce(self._decisions_topic, self._partition, keys, self._decisions.encode(decisions)))
         return out
 
     def _common(self, choice: Choice, rows: Ints, cut: int) -> dict[str, Column]:
@@ -145,7 +146,7 @@ class RejectEmitter:
             "key": Text.of((b.key for b in bad), is_bytes=True),
             "value": Text.of((b.value for b in bad), is_bytes=True),
         }
-        return [Produce(self._topic, None, [b.key for b in bad], self._encoder.encode(columns).raw())]
+        return [Produce(self._topic, None, Text.of((b.key for b in bad), is_bytes=True), self._encoder.encode(columns))]
 
 
 def _short(bad: Bad) -> Bad:
@@ -184,7 +185,7 @@ class JoinedEmitter:
             "features": Lists.of_matrix(joined.features),
             "kind": constant("ROW", count),
         }
-        return [Produce(self._topic, 0, joined.ids.raw(), self._encoder.encode(columns).raw())]
+        return [Produce(self._topic, 0, joined.ids, self._encoder.encode(columns))]
 
     def mark(self, reached: int) -> list[Produce]:
         """The promise that no joined row that closed before `reached` will follow from this task."""
@@ -203,7 +204,7 @@ class JoinedEmitter:
             "features": Lists.of_matrix(np.zeros((1, 0), dtype=np.float32)),
             "kind": constant("MARK", 1),
         }
-        return [Produce(self._topic, 0, [None], self._encoder.encode(columns).raw())]
+        return [Produce(self._topic, 0, no_text(1), self._encoder.encode(columns))]
 
 
 class CutEmitter:
@@ -224,4 +225,4 @@ class CutEmitter:
             "offsets": same_list(offsets, 1, np.int64),
             "versions": same_list(np.asarray(versions, dtype=np.int64), 1, np.int64),
         }
-        return [Produce(self._topic, self._partition, [None], self._encoder.encode(columns).raw())]
+        return [Produce(self._topic, self._partition, no_text(1), self._encoder.encode(columns))]

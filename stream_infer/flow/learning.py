@@ -20,7 +20,7 @@ from stream_infer.flow.versions import Static, mark
 from stream_infer.learn.learner import Learner, learner_of
 from stream_infer.learn.stats import PolicyLearner
 from stream_infer.models.version import ModelVersion
-from stream_infer.records import Floats, Ints, Lists, Matrix, Numbers
+from stream_infer.records import Floats, Ints, Lists, Matrix, Numbers, Text
 from stream_infer.state import Store
 from stream_infer.topology.plan import DecideStep, LearnStep, Plan, SectionPlan
 
@@ -90,8 +90,8 @@ class Learning:
         if edge <= self._published:
             return []
         self._published = edge
-        keys: list[bytes | None] = []
-        values: list[bytes | None] = []
+        keys: list[bytes] = []
+        values: list[bytes] = []
         # The first edge after the last row that was learned: how many empty epochs were passed at once depends on how much was read.
         made = None if self._fresh is None else (self._fresh // every + 1) * every
         if made is not None and made <= edge:
@@ -101,7 +101,7 @@ class Learning:
                 self._stats.version(version.name, version.version)
             self._fresh = None
         key, value = mark(END if edge >= END else edge + 2 * every)
-        return [Produce(self._plan.models_topic, 0, [*keys, key], [*values, value])]
+        return [Produce(self._plan.models_topic, 0, Text.of([*keys, key], is_bytes=True), Text.of([*values, value], is_bytes=True))]
 
     def _versions(self, number: int, effective_ms: int) -> list[ModelVersion]:
         payloads = {name: learner.model().to_bytes() for name, learner in self._learners.items()}

@@ -14,6 +14,7 @@ from stream_infer.flow.channel import BEGIN, END
 from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.enrich import ORIGIN, Flowing, as_text
 from stream_infer.flow.rows import absent
+from stream_infer.flow.transport import no_text
 from stream_infer.records import Column, Numbers, Text
 from stream_infer.topology.plan import Plan, RepartitionStep, SectionPlan
 
@@ -43,16 +44,15 @@ class Repartitioner:
         if ORIGIN[0] not in columns:
             columns |= {ORIGIN[0]: topic, ORIGIN[1]: Numbers(flowing.partition), ORIGIN[2]: Numbers(flowing.offsets)}
         key = as_text(flowing.columns[self._step.by])
-        keys = key.raw()
-        values = self._encoder.encode({f.name: columns[f.name] for f in self._schema.fields}).raw()
+        values = self._encoder.encode({f.name: columns[f.name] for f in self._schema.fields})
         if key.valid is None or key.valid.all():
             # By murmur2 of the key, as users' producers do: the streams it meets there are partitioned so.
-            return [Produce(self._stream.topic, None, keys, values)]
-        known = np.flatnonzero(key.valid).tolist()
-        keyless = np.flatnonzero(~key.valid).tolist()
+            return [Produce(self._stream.topic, None, key, values)]
+        known = np.flatnonzero(key.valid)
+        keyless = np.flatnonzero(~key.valid)
         return [
-            Produce(self._stream.topic, None, [keys[i] for i in known], [values[i] for i in known]),
-            Produce(self._stream.topic, 0, [None] * len(keyless), [values[i] for i in keyless]),
+            Produce(self._stream.topic, None, key.take(known), values.take(known)),
+            Produce(self._stream.topic, 0, no_text(len(keyless)), values.take(keyless)),
         ]
 
     def advance(self, reached: int) -> list[Command]:
@@ -64,8 +64,8 @@ class Repartitioner:
         columns: dict[str, Column] = {f.name: _one(f.kind, nullable=f.nullable) for f in self._schema.fields}
         columns |= {SOURCE: _ints(self._partition, 1), IS_MARK: Numbers(np.ones(1, dtype=np.bool_))}
         columns |= {AT_MS: _ints(edge, 1), ORDER_MS: _ints(edge, 1)}
-        value = self._encoder.encode(columns).raw()
-        return [Produce(self._stream.topic, partition, [None], value) for partition in range(self._stream.partitions)]
+        value = self._encoder.encode(columns)
+        return [Produce(self._stream.topic, partition, no_text(1), value) for partition in range(self._stream.partitions)]
 
 
 def _ints(value: int, count: int) -> Numbers:

@@ -19,7 +19,7 @@ from stream_infer.flow.merge import Chunk, Merge
 from stream_infer.flow.notices import TaskId
 from stream_infer.flow.rows import Rows
 from stream_infer.flow.transport import Partition
-from stream_infer.records import Floats, Numbers
+from stream_infer.records import Floats, Numbers, Text
 from stream_infer.state import Store
 from stream_infer.topology.plan import InputPlan, LearnStep, Plan, SectionPlan
 
@@ -215,7 +215,8 @@ class Task:
         keys.append(TASK_KEY)
         values.append(self.saved)
         self.dirty = False
-        return [Produce(self.section.state_topic, self.partition, keys, values)], self.offsets()
+        records = Text.of(keys, is_bytes=True), Text.of(values, is_bytes=True)
+        return [Produce(self.section.state_topic, self.partition, *records)], self.offsets()
 
     def offsets(self) -> dict[Partition, int]:
         """Per owned partition: below it every row was answered or rejected."""

@@ -78,12 +78,15 @@ class Transport(Protocol):
     def produce(
         self,
         topic: str,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
+        keys: Text,
+        values: Text,
         partition: int | None = None,
         timestamps: Ints | None = None,
     ) -> None:
-        """Send records; begins a transaction if none is open. partition None: by murmur2 of the key. Waits while the queue is full."""
+        """Send records; begins a transaction if none is open. Waits while the queue is full.
+
+        keys, values: an absent one is null. partition None: by murmur2 of the key.
+        """
 
     def commit(self, offsets: Mapping[Partition, int]) -> Outcome:
         """End the transaction with these group offsets in it. Fenced when another process took our place.

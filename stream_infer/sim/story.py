@@ -93,7 +93,7 @@ def digest(commands: Iterable[Command]) -> str:
         found.update(_of_command(command).encode())
         if isinstance(command, Produce):
             for column in (command.keys, command.values):
-                for item in column:
+                for item in column.raw():
                     found.update(b"-" if item is None else b"+%d:" % len(item) + item)
         elif isinstance(command, Forward):
             found.update(command.matrix.tobytes())

@@ -12,7 +12,7 @@ from typing import Literal
 
 from stream_infer.errors import Bug, Fenced
 from stream_infer.flow.transport import Outcome, Ownership, Partition
-from stream_infer.records import Fetched, Ints
+from stream_infer.records import Fetched, Ints, Text
 from stream_infer.sim.broker import EpochGone, SimBroker
 from stream_infer.sim.fetching import Places, fetch
 from stream_infer.sim.log import fetched
@@ -150,21 +150,21 @@ class SimTransport:
     def produce(
         self,
         topic: str,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
+        keys: Text,
+        values: Text,
         partition: int | None = None,
         timestamps: Ints | None = None,
     ) -> None:
         """Send records; begins a transaction if none is open. A fenced producer's records vanish; its commit says so."""
         self._must_live()
-        if not values:
+        if not len(values):
             return
         self._is_open = True
         if not self._exactly_once:
-            self._broker.append(topic, keys, values, partition, timestamps)
+            self._broker.append(topic, keys.raw(), values.raw(), partition, timestamps)
             return
         try:
-            self._broker.write(self._id, self._epoch, topic, keys, values, partition, timestamps)
+            self._broker.write(self._id, self._epoch, topic, keys.raw(), values.raw(), partition, timestamps)
         except EpochGone:
             return
 

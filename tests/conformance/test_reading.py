@@ -7,6 +7,7 @@ from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.transport import Outcome, Partition
 from stream_infer.sim.murmur2 import partition_of
 from tests.conformance.clusters import Cluster, Recorder, all_of, rows_of, until
+from tests.support import blobs
 
 ODD_ROWS = [(b"k", b"v"), (None, b"no key"), (b"gone", None), (None, None), (b"", b""), (b"large", b"x" * 200_000), (b"k", b"last")]
 
@@ -14,7 +15,7 @@ ODD_ROWS = [(b"k", b"v"), (None, b"no key"), (b"gone", None), (None, None), (b""
 def test_what_is_produced_comes_back_in_order_with_absent_and_empty_kept_apart(cluster: Cluster) -> None:
     topic, transport = cluster.topic("t"), cluster.transport()
     keys, values = [k for k, _ in ODD_ROWS], [v for _, v in ODD_ROWS]
-    transport.produce(topic, keys, values, partition=0, timestamps=np.arange(1, 8) * 1000)
+    transport.produce(topic, blobs(keys), blobs(values), partition=0, timestamps=np.arange(1, 8) * 1000)
     assert transport.commit({}) is Outcome.COMMITTED
 
     transport.follow((topic, 0), 0)
@@ -43,7 +44,7 @@ def test_a_key_goes_to_the_partition_that_murmur2_says(cluster: Cluster) -> None
     topic, transport = cluster.topic("t", 7), cluster.transport()
     rng = np.random.default_rng(3)
     keys: list[bytes | None] = [rng.bytes(int(size)) for size in rng.integers(0, 40, 300)]
-    transport.produce(topic, keys, [b"v"] * 300)
+    transport.produce(topic, blobs(keys), blobs([b"v"] * 300))
     assert transport.commit({}) is Outcome.COMMITTED
 
     for number in range(7):
@@ -171,9 +172,9 @@ def test_partitions_are_counted_and_a_missing_topic_is_named(cluster: Cluster) -
 def test_reading_all_stops_at_the_end_as_it_was(cluster: Cluster) -> None:
     topic, transport = cluster.topic("t"), cluster.transport()
     assert list(transport.read((topic, 0), 0)) == []
-    transport.produce(topic, [b"k"] * 3, [b"a", b"b", b"c"], partition=0)
+    transport.produce(topic, blobs([b"k"] * 3), blobs([b"a", b"b", b"c"]), partition=0)
     transport.commit({})
-    transport.produce(topic, [b"k"], [b"taken back"], partition=0)
+    transport.produce(topic, blobs([b"k"]), blobs([b"taken back"]), partition=0)
     transport.abort()
     assert [v for _, _, v in rows_of(list(transport.read((topic, 0), 1)))] == [b"b", b"c"]
 
@@ -182,10 +183,10 @@ def test_reading_all_waits_for_an_open_transaction_below_the_high_watermark(clus
     """Up to the last stable offset it would miss what another producer committed behind the open one."""
     topic = cluster.topic("t")
     dead, writer, reader = cluster.transport("dead", transaction_timeout_ms=2000), cluster.transport("w"), cluster.transport("r")
-    dead.produce(topic, [b"k"], [b"never"], partition=0)
+    dead.produce(topic, blobs([b"k"]), blobs([b"never"]), partition=0)
     while not cluster.high((topic, 0)):  # its record must lie before the others; a producer sends when it likes
         cluster.let_pass(10)
-    writer.produce(topic, [b"k"], [b"kept"], partition=0)
+    writer.produce(topic, blobs([b"k"]), blobs([b"kept"]), partition=0)
     writer.commit({})
     assert reader.end_offsets([(topic, 0)]) == {(topic, 0): 0}
     assert [v for _, _, v in rows_of(list(reader.read((topic, 0), 0)))] == [b"kept"]

@@ -8,6 +8,7 @@ from stream_infer.edge.devbroker import Broker
 from stream_infer.edge.topics import cluster_id, create_topics, delete_topics
 from stream_infer.errors import EnvironmentMissing
 from tests.conformance.clusters import KafkaCluster, Recorder, until
+from tests.support import blobs
 
 pytestmark = pytest.mark.broker
 
@@ -31,7 +32,7 @@ def test_lag_counts_to_the_high_watermark_even_under_an_open_transaction(broker:
     name = cluster.topic("t")
     writer, reader = cluster.transport("w"), cluster.transport("r")
     cluster.append(name, [(b"k", b"v")] * 2)
-    writer.produce(name, [b"k"] * 3, [b"open"] * 3)
+    writer.produce(name, blobs([b"k"] * 3), blobs([b"open"] * 3))
     owner = Recorder()
     reader.join([name], owner)
     until(lambda: owner.owned and cluster.high((name, 0)) == 5, reader, cluster=cluster)

@@ -5,6 +5,7 @@ import pytest
 from stream_infer.errors import Fenced
 from stream_infer.flow.transport import Outcome, Transport
 from tests.conformance.clusters import Cluster, Recorder, all_of, until, values, visible
+from tests.support import blobs
 
 
 def member(cluster: Cluster, topic: str, slot: str = "0", group: str = "g", **options: object) -> tuple[Transport, Recorder]:
@@ -16,15 +17,15 @@ def member(cluster: Cluster, topic: str, slot: str = "0", group: str = "g", **op
 
 def test_records_are_seen_after_the_commit_and_never_after_an_abort(cluster: Cluster) -> None:
     topic, writer, reader = cluster.topic("t"), cluster.transport("w"), cluster.transport("r")
-    writer.produce(topic, [b"k"] * 2, [b"a", b"b"])
+    writer.produce(topic, blobs([b"k"] * 2), blobs([b"a", b"b"]))
     assert visible(reader, topic, cluster) == []
     assert writer.commit({}) is Outcome.COMMITTED
     assert values(reader, topic) == [b"a", b"b"]
-    writer.produce(topic, [b"k"], [b"taken back"])
+    writer.produce(topic, blobs([b"k"]), blobs([b"taken back"]))
     while cluster.high((topic, 0)) < 4:
         cluster.let_pass(10)
     writer.abort()
-    writer.produce(topic, [b"k"], [b"c"])
+    writer.produce(topic, blobs([b"k"]), blobs([b"c"]))
     assert writer.commit({}) is Outcome.COMMITTED
     assert values(reader, topic) == [b"a", b"b", b"c"]
 
@@ -32,7 +33,7 @@ def test_records_are_seen_after_the_commit_and_never_after_an_abort(cluster: Clu
 def test_markers_and_aborted_records_take_offsets(cluster: Cluster) -> None:
     topic, transport = cluster.topic("t"), cluster.transport()
     for count, kept in ((2, True), (1, False), (3, True)):
-        transport.produce(topic, [b"k"] * count, [b"v"] * count)
+        transport.produce(topic, blobs([b"k"] * count), blobs([b"v"] * count))
         while cluster.high((topic, 0)) < {2: 2, 1: 4, 3: 8}[count]:
             cluster.let_pass(10)
         transport.commit({}) if kept else transport.abort()
@@ -42,10 +43,10 @@ def test_markers_and_aborted_records_take_offsets(cluster: Cluster) -> None:
 
 def test_an_open_transaction_holds_the_end_back_for_all(cluster: Cluster) -> None:
     topic, first, second, reader = cluster.topic("t"), cluster.transport("a"), cluster.transport("b"), cluster.transport("r")
-    first.produce(topic, [b"k"], [b"slow"])
+    first.produce(topic, blobs([b"k"]), blobs([b"slow"]))
     while cluster.high((topic, 0)) < 1:
         cluster.let_pass(10)
-    second.produce(topic, [b"k"], [b"quick"])
+    second.produce(topic, blobs([b"k"]), blobs([b"quick"]))
     assert second.commit({}) is Outcome.COMMITTED
     assert reader.end_offsets([(topic, 0)]) == {(topic, 0): 0}
     reader.follow((topic, 0), 0)
@@ -59,10 +60,10 @@ def test_offsets_move_with_the_transaction_and_only_with_it(cluster: Cluster) ->
     transport, _ = member(cluster, topic)
     places = [(topic, 0), (topic, 1)]
     assert transport.committed(places) == {(topic, 0): None, (topic, 1): None}
-    transport.produce(out, [b"k"], [b"v"])
+    transport.produce(out, blobs([b"k"]), blobs([b"v"]))
     assert transport.commit({(topic, 0): 7}) is Outcome.COMMITTED
     assert transport.committed(places) == {(topic, 0): 7, (topic, 1): None}
-    transport.produce(out, [b"k"], [b"taken back"])
+    transport.produce(out, blobs([b"k"]), blobs([b"taken back"]))
     transport.abort()
     assert transport.committed(places) == {(topic, 0): 7, (topic, 1): None}
     assert transport.commit({(topic, 0): 9, (topic, 1): 0}) is Outcome.COMMITTED  # offsets alone are a transaction too
@@ -74,16 +75,16 @@ def test_nothing_pending_is_committed_at_once(cluster: Cluster) -> None:
     transport = cluster.transport()
     assert transport.commit({}) is Outcome.COMMITTED
     transport.abort()
-    transport.produce("no such topic", [], [])
+    transport.produce("no such topic", blobs([]), blobs([]))
     assert transport.commit({}) is Outcome.COMMITTED
 
 
 def test_an_abort_right_after_the_first_record_leaves_the_producer_usable(cluster: Cluster) -> None:
     topic, transport = cluster.topic("t"), cluster.transport()
     for _ in range(5):
-        transport.produce(topic, [b"k"], [b"taken back"])
+        transport.produce(topic, blobs([b"k"]), blobs([b"taken back"]))
         transport.abort()
-    transport.produce(topic, [b"k"], [b"kept"])
+    transport.produce(topic, blobs([b"k"]), blobs([b"kept"]))
     assert transport.commit({}) is Outcome.COMMITTED
     assert values(transport, topic) == [b"kept"]
 
@@ -92,7 +93,7 @@ def test_who_never_joined_commits_no_offsets(cluster: Cluster) -> None:
     """Kafka itself takes such a commit: a generation of -1 fences nothing."""
     topic, out = cluster.topic("in"), cluster.topic("out")
     transport = cluster.transport()
-    transport.produce(out, [b"k"], [b"v"])
+    transport.produce(out, blobs([b"k"]), blobs([b"v"]))
     assert transport.commit({(topic, 0): 5}) is Outcome.ABORTED
     assert transport.committed([(topic, 0)]) == {(topic, 0): None}
     assert values(transport, out) == []
@@ -105,7 +106,7 @@ def test_offsets_of_a_partition_of_another_member_abort(cluster: Cluster) -> Non
     second, other = cluster.transport("b"), Recorder("b")
     second.join([topic], other)
     until(lambda: len(owner.owned) == 1 and len(other.owned) == 1, first, second, cluster=cluster)
-    first.produce(out, [b"k"], [b"stale"])
+    first.produce(out, blobs([b"k"]), blobs([b"stale"]))
     assert first.commit({other.owned[0]: 5}) is Outcome.ABORTED
     assert first.committed([other.owned[0]]) == {other.owned[0]: None}
     assert values(second, out) == []
@@ -114,11 +115,11 @@ def test_offsets_of_a_partition_of_another_member_abort(cluster: Cluster) -> Non
 def test_the_older_of_two_with_one_transactional_id_is_fenced(cluster: Cluster) -> None:
     topic = cluster.topic("t")
     older = cluster.transport("0")
-    older.produce(topic, [b"k"], [b"zombie's"])
+    older.produce(topic, blobs([b"k"]), blobs([b"zombie's"]))
     newer = cluster.transport("0")
     with pytest.raises(Fenced, match=rf"{cluster.prefix}\.0"):
         older.commit({})
-    newer.produce(topic, [b"k"], [b"successor's"])
+    newer.produce(topic, blobs([b"k"]), blobs([b"successor's"]))
     assert newer.commit({}) is Outcome.COMMITTED
     assert values(newer, topic) == [b"successor's"]
 
@@ -126,11 +127,11 @@ def test_the_older_of_two_with_one_transactional_id_is_fenced(cluster: Cluster) 
 def test_a_restart_with_the_same_id_ends_what_the_crash_left_open(cluster: Cluster) -> None:
     topic = cluster.topic("t")
     crashed = cluster.transport("0")
-    crashed.produce(topic, [b"k"], [b"half"])
+    crashed.produce(topic, blobs([b"k"]), blobs([b"half"]))
     while cluster.high((topic, 0)) < 1:
         cluster.let_pass(10)
     restarted = cluster.transport("0")
-    restarted.produce(topic, [b"k"], [b"whole"])
+    restarted.produce(topic, blobs([b"k"]), blobs([b"whole"]))
     assert restarted.commit({}) is Outcome.COMMITTED
     assert values(restarted, topic) == [b"whole"]
 
@@ -138,7 +139,7 @@ def test_a_restart_with_the_same_id_ends_what_the_crash_left_open(cluster: Clust
 def test_a_transaction_that_outlasts_its_timeout_is_fenced(cluster: Cluster) -> None:
     topic, reader = cluster.topic("t"), cluster.transport("r")
     slow = cluster.transport("slow", transaction_timeout_ms=1000)
-    slow.produce(topic, [b"k"], [b"late"])
+    slow.produce(topic, blobs([b"k"]), blobs([b"late"]))
     while cluster.high((topic, 0)) < 2:  # the record, and the marker of the broker's abort
         cluster.let_pass(100)
     with pytest.raises(Fenced):
@@ -149,7 +150,7 @@ def test_a_transaction_that_outlasts_its_timeout_is_fenced(cluster: Cluster) -> 
 def test_at_least_once_shows_records_before_the_commit_and_offsets_after_it(cluster: Cluster) -> None:
     topic, out = cluster.topic("in"), cluster.topic("out")
     transport, _ = member(cluster, topic, guarantee="at_least_once")
-    transport.produce(out, [b"k"], [b"early"])
+    transport.produce(out, blobs([b"k"]), blobs([b"early"]))
     while cluster.high((out, 0)) < 1:
         cluster.let_pass(10)
     assert visible(transport, out, cluster) == [b"early"]

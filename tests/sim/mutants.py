@@ -132,8 +132,8 @@ def leaves_positions_out(patch: pytest.MonkeyPatch) -> None:
         (produce,), lows = checkpoint(task)
         assert isinstance(produce, Produce)
         if task.merge.number % 3 == 2:
-            keep = [i for i, key in enumerate(produce.keys) if key != TASK_KEY]
-            produce = Produce(produce.topic, produce.partition, [produce.keys[i] for i in keep], [produce.values[i] for i in keep])
+            keep = np.array([i for i, key in enumerate(produce.keys.raw()) if key != TASK_KEY], dtype=np.int64)
+            produce = Produce(produce.topic, produce.partition, produce.keys.take(keep), produce.values.take(keep))
         return [produce], lows
 
     patch.setattr(Task, "checkpoint", forgetful)

@@ -49,10 +49,10 @@ class Core:
                 outputs = self._models[command.model].forward(command.matrix)
                 self._carry_out(self.flow.handle(ForwardDone(command.job, outputs, 0.0)))
             elif isinstance(command, Produce) and command.topic.endswith(".state"):
-                self.changelog[0].extend(key or b"" for key in command.keys)
-                self.changelog[1].extend(command.values)
+                self.changelog[0].extend(key or b"" for key in command.keys.raw())
+                self.changelog[1].extend(command.values.raw())
             elif isinstance(command, Produce):
-                self.made += [(command.topic, key, value) for key, value in zip(command.keys, command.values, strict=True)]
+                self.made += [(command.topic, key, value) for key, value in zip(command.keys.raw(), command.values.raw(), strict=True)]
             elif isinstance(command, Commit):
                 self.lows |= command.offsets
 

@@ -16,6 +16,7 @@ from stream_infer.sim.groups import range_assignment
 from stream_infer.sim.log import PLAIN, PartitionLog
 from stream_infer.sim.murmur2 import murmur2, partition_of
 from stream_infer.sim.transport import SimTransport
+from tests.support import blobs
 
 # Of Apache Kafka's own UtilsTest.
 MURMUR2_OF_KAFKA = {
@@ -135,13 +136,13 @@ def test_a_commit_that_fails_says_aborted_and_committed_offsets_tell_the_truth(h
     broker.create_topic("out", 1)
     transport, _ = joined(broker)
     broker.fail_next_commit("app.0", how)
-    transport.produce("out", [b"k"], [b"v"])
+    transport.produce("out", blobs([b"k"]), blobs([b"v"]))
     assert transport.commit({("in", 0): 4}) is Outcome.ABORTED
     happened = how == "unknown_committed"
     assert transport.committed([("in", 0)]) == {("in", 0): 4 if happened else None}
     assert values(broker.dump("out")) == ([b"v"] if happened else [])
     assert transport.producers_rebuilt == (how != "aborted")
-    transport.produce("out", [b"k"], [b"next"])
+    transport.produce("out", blobs([b"k"]), blobs([b"next"]))
     assert transport.commit({("in", 0): 5}) is Outcome.COMMITTED
     assert values(broker.dump("out"))[-1] == b"next"
 
@@ -151,7 +152,7 @@ def test_a_crash_is_noticed_after_the_session_and_its_transaction_ends_with_its_
     for topic in ("in", "out"):
         broker.create_topic(topic, 1)
     crashed, _ = joined(broker, "0")
-    crashed.produce("out", [b"k"], [b"half"])
+    crashed.produce("out", blobs([b"k"]), blobs([b"half"]))
     crashed.crash()
     other, owner = joined(broker, "1")
     broker.advance(10_000)
@@ -177,7 +178,7 @@ def test_waiting_for_offsets_in_an_open_transaction_takes_its_time() -> None:
     reader = SimTransport(broker, "g", "app.1")
     assert reader.committed([("in", 0)]) == {("in", 0): None}
     assert broker.now_ms > 30_000
-    transport.produce("in", [b"k"], [b"v"])
+    transport.produce("in", blobs([b"k"]), blobs([b"v"]))
     with pytest.raises(Fenced):
         transport.commit({})
 
@@ -263,7 +264,7 @@ def step(transport: SimTransport, owner: Owner, position: dict[Partition, int]) 
             transport.seek(partition, offset)
         return
     for f in fetched:
-        transport.produce("out", f.keys.raw(), f.values.raw(), f.partition)
+        transport.produce("out", f.keys, f.values, f.partition)
         position[f.topic, f.partition] = int(f.offsets[-1]) + 1
     if fetched and transport.commit(position) is Outcome.ABORTED:
         position.clear()
