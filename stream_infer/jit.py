@@ -12,11 +12,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+intrinsic: Any = extending.intrinsic
+tools: Any = cgutils
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -28,29 +30,93 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     return compiled
 
 
-def _word_at(_typing: Any, data: Any, at: Any) -> Any:
-    def load(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(_place(context, builder, signature, args), align=1)
+def _loading(bits: int, signed: bool) -> Any:
+    """An intrinsic that loads so many bits from a place."""
 
-    return types.uint64(data, at), load
+    def load_at(_typing: Any, _place: Any) -> Any:
+        into = types.int64 if signed else types.uint64
+
+        def load(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            word = ir.IntType(bits)
+            found = builder.load(builder.inttoptr(args[0], word.as_pointer()), align=1)
+            return found if bits == 64 else builder.zext(found, ir.IntType(64))
+
+        return into(types.int64), load
+
+    return intrinsic(load_at)
 
 
-def _put_word(_typing: Any, data: Any, at: Any, _word: Any) -> Any:
-    def store(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _place(context, builder, signature, args), align=1)
+def _storing(bits: int, value: Any) -> Any:
+    """An intrinsic that stores the lowest so many bits of a value at a place."""
+
+    def store_at(_typing: Any, _place: Any, _value: Any) -> Any:
+        def store(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            word = ir.IntType(bits)
+            low = args[1] if bits == 64 else builder.trunc(args[1], word)
+            builder.store(low, builder.inttoptr(args[0], word.as_pointer()), align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, value), store
+
+    return intrinsic(store_at)
+
+
+def _made(code: Any) -> Any:
+    return intrinsic(code)
+
+
+def _place_of(_typing: Any, array: Any) -> Any:
+    def place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = tools.create_struct_proxy(signature.args[0])(context, builder, value=args[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.int64(array), place
+
+
+def _fetch(_typing: Any, _place: Any) -> Any:
+    def fetch(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        number, line = ir.IntType(32), builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [line.type, number, number, number])
+        wanted = tools.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(wanted, [line, number(0), number(3), number(1)])  # to be read, into every cache, data
+        return _context.get_dummy_value()
+
+    return types.void(types.int64), fetch
+
+
+def _copy(_typing: Any, _to: Any, _source: Any, _size: Any) -> Any:
+    def copied(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        tools.raw_memcpy(builder, builder.inttoptr(args[0], byte), builder.inttoptr(args[1], byte), args[2], 1)
         return context.get_dummy_value()
 
-    return types.void(data, at, types.uint64), store
+    return types.void(types.int64, types.int64, types.int64), copied
 
 
-def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """The address of byte `at` of `data`, as that of a word."""
-    array = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0])
-    at = context.cast(builder, args[1], signature.args[1], types.int64)
-    return builder.bitcast(builder.gep(array.data, [at]), ir.IntType(64).as_pointer())
+def _c_call(_typing: Any, _function: Any, given: Any) -> Any:
+    def called(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        kinds = zip(tools.unpack_tuple(builder, args[1]), signature.args[1].types, strict=True)
+        words = [context.cast(builder, value, kind, types.int64) for value, kind in kinds]
+        form = ir.FunctionType(word, [word] * len(words)).as_pointer()
+        return builder.call(builder.inttoptr(args[0], form), words)
+
+    return types.int64(types.int64, given), called
 
 
-# For kernels alone, on contiguous uint8 arrays of a little-endian machine: eight bytes as one number, wherever they lie. Nothing is
-# checked: the kernel sees to 0 ≤ at ≤ len(data) - 8.
-word_at: Callable[[NDArray[np.uint8], int], np.uint64] = intrinsic(_word_at)  # word_at(data, at)
-put_word: Callable[[NDArray[np.uint8], int, np.uint64], None] = intrinsic(_put_word)  # put_word(data, at, word)
+# For kernels alone: memory by its place, a number. A kernel that hands arrays to another pays some 10 ns for each (they are counted
+# there and back); places cost nothing. Nothing is checked: whoever uses them sees to their bounds, and holds the array meanwhile.
+place_of: Callable[[NDArray[Any]], int] = intrinsic(_place_of)  # of the first byte of a contiguous array
+byte_at: Callable[[int], int] = _loading(8, signed=True)
+half_at: Callable[[int], np.uint64] = _loading(32, signed=False)  # four bytes, little-endian
+word_at: Callable[[int], np.uint64] = _loading(64, signed=False)  # eight bytes
+put_byte: Callable[[int, int], None] = _storing(8, types.int64)
+put_half: Callable[[int, np.uint64], None] = _storing(32, types.uint64)
+put_word: Callable[[int, np.uint64], None] = _storing(64, types.uint64)
+long_at: Callable[[int], int] = _loading(64, signed=True)
+put_long: Callable[[int, int], None] = _storing(64, types.int64)
+fetch: Callable[[int], None] = _made(_fetch)  # this place will be wanted soon: its line of memory comes while other work goes on
+copy: Callable[[int, int, int], None] = _made(_copy)  # copy(to, from, bytes): places that do not overlap
+# c_call(function, (a, b, …)) of a C function at this place. All are 64-bit words; of a shorter result the upper half is undefined. At
+# most 8 arguments: more would lie on the stack, packed as each platform likes.
+c_call: Callable[[int, tuple[int, ...]], int] = _made(_c_call)

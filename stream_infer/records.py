@@ -22,6 +22,14 @@ Bytes = NDArray[np.uint8]
 Selection = Ints | Bools | slice  # of rows
 
 
+def sealed(data: Bytes) -> Bytes:
+    """The same bytes, contiguous and read-only: the one form of a block that kernels are compiled for."""
+    if data.flags.writeable or not data.flags.c_contiguous:
+        data = np.ascontiguousarray(data).view()
+        data.setflags(write=False)
+    return data
+
+
 @dataclass(slots=True)
 class Numbers:
     """values: [n] of any number type or bool; valid: bool[n], or None when every row has a value."""

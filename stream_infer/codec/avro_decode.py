@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.codec.avro_read import KINDS, program, read_items, read_records
 from stream_infer.codec.avro_row import RowReader
-from stream_infer.codec.resolution import Resolution, constant, convert
+from stream_infer.codec.resolution import Resolution
 from stream_infer.codec.schema import NUMBER_DTYPES, FieldSchema, RecordSchema
 from stream_infer.records import Bools, Bytes, Column, Ints, Lists, Numbers, Rejected, Text, sealed
 
-_NOTHING = np.zeros(0, dtype=np.int64)
+_LONG, _BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
 
 class AvroDecoder:
@@ -24,40 +22,80 @@ class AvroDecoder:
     """
 
     def __init__(self, writer: RecordSchema, reader: RecordSchema | None = None) -> None:
-        self._resolution = plan = Resolution.of(writer, reader or writer)
-        self._rows = RowReader(plan)
-        self._lines, self._planes = program(writer.fields, [plan.as_text(place) for place in range(len(writer.fields))])
-        self._symbols = np.zeros((2, sum(len(field.symbols) for field in writer.fields)), dtype=np.int64)
-        tables: dict[int, Bytes] = {}
-        for source, table in zip(plan.sources, plan.symbols, strict=True):
-            if source is not None and table is not None:
-                begin = self._lines[source, 5]
-                self._symbols[:, begin : begin + len(table.start)] = table.start, table.size
-                tables[source] = table.blob
-        self._fields = [
-            _Field(field, None, [0] * 6, None) if source is None else _Field(
-                field, writer.fields[source], self._lines[source].tolist(), tables.get(source)
-            )
-            for field, source in zip(plan.reader.fields, plan.sources, strict=True)
-        ]
+        self._resolution = Resolution.of(writer, reader or writer)
+        self._rows = RowReader(self._resolution)
+        self._lines, self._planes = program(writer.fields, [self._resolution.as_text(place) for place in range(len(writer.fields))])
+        kinds = [NUMBER_DTYPES.get(field.kind, _LONG) for field in writer.fields]
+        self._dtypes = [_LONG, _BOOL, *(dtype for dtype in NUMBER_DTYPES.values() if dtype in kinds and dtype not in (_LONG, _BOOL))]
+        # Of each field: its planes and the mask's (0: none), and which view of the planes has its dtype.
+        planes = zip(writer.fields, self._lines[:, 3:5].tolist(), kinds, strict=True)
+        self._fields = [(field, plane, mask, self._dtypes.index(dtype)) for field, (plane, mask), dtype in planes]
 
     def decode(self, values: Text) -> tuple[dict[str, Column], Rejected]:
         """values: one record per row, without any prefix; → columns of all rows by reader field, and the rejected rows with reasons."""
         rows = len(values)
         planes = np.empty(self._planes * rows + len(self._lines), dtype=np.int64)
-        start, size = np.ascontiguousarray(values.start), np.ascontiguousarray(values.size)
-        odd = read_records(self._lines, sealed(values.blob), start, size, self._symbols, planes)
-        grid = _Grid(planes, self._planes, rows, values.blob)
-        columns = {field.name: field.column(grid) for field in self._fields}
-        return columns, self._judged(values, columns, np.flatnonzero(grid.bools[0])) if odd else Rejected()
-
-    def _judged(self, values: Text, columns: dict[str, Column], odd: Ints) -> Rejected:
-        """Has the row reader judge the odd rows, and puts what it says into the columns."""
-        written, rejected = self._rows.columns(values.take(odd))
-        right = self._resolution.columns(written, len(odd))
-        for name, column in columns.items():
-            _replace(column, odd, right[name])
-        rejected = Rejected(odd[rejected.index].tolist(), rejected.reason)
+        blob = sealed(values.blob)
+        odd = read_records(self._lines, blob, np.ascontiguousarray(values.start), np.ascontiguousarray(values.size), planes)
+        longs = planes[: self._planes * rows].reshape(self._planes, rows)
+        views = [longs.view(dtype)[:, :rows] for dtype in self._dtypes]
+        written: list[Column] = []
+        for place, (field, plane, mask, view) in enumerate(self._fields):
+            valid: Bools | None = views[1][mask] if mask else None
+            if field.kind == "array":
+                total = int(planes[self._planes * rows + place])
+                written.append(_lists(field, blob, longs[plane], longs[plane + 1], total, valid))
+            elif field.kind in _SPANS:
+                written.append(Text(values.blob, longs[plane], longs[plane + 1], valid, field.kind != "string"))
+            else:
+                written.append(Numbers(views[view][plane], valid))
+        rejected = self._judged(values, written, np.flatnonzero(views[1][0])) if odd else Rejected()
+        columns = self._resolution.columns(written, rows)
         if rejected:
             blank(columns, np.array(rejected.index, dtype=np.int64))
-        return rejected
+        return columns, rejected
+
+    def _judged(self, values: Text, written: list[Column], odd: Ints) -> Rejected:
+        """Has the row reader judge the odd rows, and puts what it says into the columns."""
+        judged, rejected = self._rows.columns(values.take(odd))
+        for column, right in zip(written, judged, strict=True):
+            _replace(column, odd, right)
+        return Rejected(odd[rejected.index].tolist(), rejected.reason)
+
+
+_SPANS = frozenset({"string", "bytes", "fixed"})
+
+
+def _lists(field: FieldSchema, blob: Bytes, start: Ints, size: Ints, total: int, valid: Bools | None) -> Lists:
+    items: NDArray[np.generic] = np.empty(total, dtype=NUMBER_DTYPES[field.item])
+    read_items(KINDS[field.item], blob, start, size, items.view(np.uint8))
+    return Lists(items, start, size, valid)
+
+
+def _replace(column: Column, rows: Ints, right: Column) -> None:
+    """Puts the rows of `right` into `column`, in place."""
+    if column.valid is not None and right.valid is not None:
+        column.valid[rows] = right.valid
+    if isinstance(column, Numbers) and isinstance(right, Numbers):
+        column.values[rows] = right.values
+    elif isinstance(column, Text) and isinstance(right, Text):
+        column.start[rows] = right.start
+        column.size[rows] = right.size
+    elif isinstance(column, Lists) and isinstance(right, Lists):
+        column.start[rows] = right.start + len(column.items)
+        column.size[rows] = right.size
+        column.items = np.concatenate([column.items, right.items])
+
+
+def blank(columns: dict[str, Column], rows: Ints) -> None:
+    """Rows that were rejected say nothing: zero numbers, empty texts and lists, absent where a column can be. In place."""
+    for column in columns.values():
+        if column.valid is not None:
+            column.valid[rows] = False
+        if isinstance(column, Numbers):
+            column.values[rows] = np.zeros(1, dtype=column.values.dtype)
+        else:
+            column.size = column.size.copy()  # several columns may share one array of sizes
+            column.start = column.start.copy()
+            column.size[rows] = 0
+            column.start[rows] = 0

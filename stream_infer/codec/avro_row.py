@@ -1,7 +1,7 @@
 """codec.avro_row: one record read step by step in plain Python. schema → *avro_row* → avro_decode.
 
-The judge of every malformed record, which alone knows the reasons, and the cheaper way for a handful of rows. It reads a
-copy of the row's own bytes, so running past the end is an IndexError and nothing of a neighbour can ever be seen.
+The judge of every malformed or unusual record, which alone knows the reasons. It reads a copy of the row's own bytes, so running
+past the end is an IndexError and nothing of a neighbour can ever be seen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stream_infer.codec.avro_cursor import is_utf8
 from stream_infer.codec.resolution import Resolution
 from stream_infer.codec.schema import INT_LIMITS, NUMBER_DTYPES, FieldSchema
 from stream_infer.records import Bools, Column, Lists, Numbers, Rejected, Text
@@ -181,7 +180,7 @@ def _span(fixed: int, utf8: bool) -> Read:
             raise _Malformed(f"length is {size}")
         if stop > len(data):
             raise _Malformed(f"length is {size}, but {len(data) - pos} bytes are left")
-        if utf8 and not is_utf8(data[pos:stop]):
+        if utf8 and not _is_utf8(data[pos:stop]):
             raise _Malformed("text is not UTF-8")
         return (pos, size), stop
 
@@ -218,3 +217,11 @@ def _array(item: str) -> Read:
                 raise _Malformed(f"block says it ends {stop - pos} bytes from where its items end")
 
     return array
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

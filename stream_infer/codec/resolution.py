@@ -34,13 +34,14 @@ class Symbols:
 class Resolution:
     """How each field of reader is made. sources: the writer's field by index, or None for the default.
 
-    symbols: by reader field, writer's enum index → reader's symbol (None for other kinds).
+    symbols: by reader field, writer's enum index → reader's symbol (None for other kinds). same: whether the column stays as it is.
     """
 
     writer: RecordSchema
     reader: RecordSchema
     sources: tuple[int | None, ...]
     symbols: tuple[Symbols | None, ...]
+    same: tuple[bool, ...]
 
     @staticmethod
     def of(writer: RecordSchema, reader: RecordSchema) -> Resolution:
@@ -49,18 +50,23 @@ class Resolution:
             _check(writer, reader)
         places = {field.name: place for place, field in enumerate(writer.fields)}
         sources = tuple(next((places[name] for name in (field.name, *field.aliases) if name in places), None) for field in reader.fields)
-        tables = []
+        tables, same = [], []
         for field, source in zip(reader.fields, sources, strict=True):
-            if source is not None:
-                _check_logical(writer, writer.fields[source], reader, field)
-            tables.append(_table(field, None if source is None else writer.fields[source]))
-        return Resolution(writer, reader, sources, tuple(tables))
+            written = None if source is None else writer.fields[source]
+            if written is not None:
+                _check_logical(writer, written, reader, field)
+            tables.append(_table(field, written))
+            same.append(written is not None and _is_same(field, written))
+        return Resolution(writer, reader, sources, tuple(tables), tuple(same))
 
     def columns(self, written: Sequence[Column], rows: int) -> dict[str, Column]:
         """written: one column per writer field (enums as Numbers of indices), each of `rows` rows; → columns by reader field."""
         out: dict[str, Column] = {}
-        for field, source, table in zip(self.reader.fields, self.sources, self.symbols, strict=True):
-            out[field.name] = constant(field, rows) if source is None else _convert(written[source], field, table)
+        for field, source, table, same in zip(self.reader.fields, self.sources, self.symbols, self.same, strict=True):
+            if same and source is not None:
+                out[field.name] = written[source]
+            else:
+                out[field.name] = constant(field, rows) if source is None else _convert(written[source], field, table)
         return out
 
     def as_text(self, place: int) -> bool:
@@ -96,6 +102,10 @@ def _check_logical(writer: RecordSchema, written: FieldSchema, reader: RecordSch
             expected=field.logical,
             fix="read the field in the unit in which it is written",
         )
+
+
+def _is_same(field: FieldSchema, written: FieldSchema) -> bool:
+    return field.kind != "enum" and (field.kind, field.item, field.nullable) == (written.kind, written.item, written.nullable)
 
 
 def _table(field: FieldSchema, written: FieldSchema | None) -> Symbols | None:

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream_infer.codec import avro_decode, avro_encode
-from stream_infer.codec.avro_cursor import Cursor
 from stream_infer.codec.avro_decode import AvroDecoder
 from stream_infer.codec.avro_encode import AvroEncoder
+from stream_infer.codec.avro_row import RowReader
+from stream_infer.codec.resolution import Resolution
 from stream_infer.codec.schema import parse_schema
 from stream_infer.records import Column, Lists, Numbers, Rejected, Text
 
@@ -34,7 +34,6 @@ NUMBERS: dict[str, st.SearchStrategy[Any]] = {
 }
 TEXTS = st.text(max_size=20) | st.text("abc é", max_size=90)
 SYMBOLS = ["RED", "GREEN", "BLUE"]
-PATHS = ("together", "one_by_one")
 
 
 def kinds(place: int) -> st.SearchStrategy[tuple[Any, st.SearchStrategy[Any]]]:
@@ -74,12 +73,6 @@ def by_avro(schema: dict[str, Any], row: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def decode(path: str, decoder: AvroDecoder, values: Text, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Column], Rejected]:
-    with monkeypatch.context() as patch:
-        patch.setattr(avro_decode, "ROWS_TOGETHER_MIN", 1 if path == "together" else 1 << 60)
-        return decoder.decode(values)
-
-
 def rows_of(columns: dict[str, Column]) -> list[dict[str, Any]]:
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*(column.to_list() for column in columns.values()), strict=True)]
 
@@ -110,50 +103,39 @@ def column_of(kind: Any, cells: list[Any]) -> Column:
     return Text(text.blob, text.start, text.size, valid, text.is_bytes)
 
 
-common = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+common = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @common
 @given(tables())
-def test_decoding_gives_back_what_both_writers_wrote(
-    monkeypatch: pytest.MonkeyPatch, table: tuple[dict[str, Any], list[dict[str, Any]]]
-) -> None:
+def test_decoding_gives_back_what_both_writers_wrote(table: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
     schema, rows = table
     decoder = AvroDecoder(parse_schema(json.dumps(schema)))
     raw = [by_fastavro(schema, row) for row in rows]
     assert raw == [by_avro(schema, row) for row in rows]  # the two oracles agree
-    for path in PATHS:
-        columns, rejected = decode(path, decoder, Text.of(raw, is_bytes=True), monkeypatch)
-        assert not rejected.reason
-        assert same(rows_of(columns), rows), path
+    columns, rejected = decoder.decode(Text.of(raw, is_bytes=True))
+    assert not rejected.reason
+    assert same(rows_of(columns), rows)
 
 
 @common
 @given(tables(), st.sampled_from([b"", b"\x00\x00\x00\x00\x07", b"nine byte"]))
-def test_encoding_gives_the_bytes_of_fastavro(
-    monkeypatch: pytest.MonkeyPatch, table: tuple[dict[str, Any], list[dict[str, Any]]], prefix: bytes
-) -> None:
+def test_encoding_gives_the_bytes_of_fastavro(table: tuple[dict[str, Any], list[dict[str, Any]]], prefix: bytes) -> None:
     schema, rows = table
     encoder = AvroEncoder(parse_schema(json.dumps(schema)))
     columns = {field["name"]: column_of(field["type"], [row[field["name"]] for row in rows]) for field in schema["fields"]}
-    for least in (1, 1 << 60):
-        with monkeypatch.context() as patch:
-            patch.setattr(avro_encode, "ROWS_TOGETHER_MIN", least)
-            assert encoder.encode(columns, prefix).raw() == [prefix + by_fastavro(schema, row) for row in rows]
+    assert encoder.encode(columns, prefix).raw() == [prefix + by_fastavro(schema, row) for row in rows]
 
 
 @common
 @given(tables())
-def test_decoded_columns_encode_to_the_same_bytes(
-    monkeypatch: pytest.MonkeyPatch, table: tuple[dict[str, Any], list[dict[str, Any]]]
-) -> None:
+def test_decoded_columns_encode_to_the_same_bytes(table: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
     """Spans into the records' own block, lists that do not begin at 0, rows in another order: all are columns."""
     schema, rows = table
     parsed = parse_schema(json.dumps(schema))
     raw = [by_fastavro(schema, row) for row in rows]
-    columns, _ = decode("together", AvroDecoder(parsed), Text.of(raw, is_bytes=True), monkeypatch)
+    columns, _ = AvroDecoder(parsed).decode(Text.of(raw, is_bytes=True))
     backwards = np.arange(len(rows), dtype=np.int64)[::-1]
-    monkeypatch.setattr(avro_encode, "ROWS_TOGETHER_MIN", 1)
     assert AvroEncoder(parsed).encode({name: column.take(backwards) for name, column in columns.items()}).raw() == raw[::-1]
 
 
@@ -182,10 +164,20 @@ def strict(schema: dict[str, Any], data: bytes) -> dict[str, Any] | None:
     return row if source.tell() == len(data) else None  # type: ignore[return-value]
 
 
-def agrees(path: str, schema: dict[str, Any], raw: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[list[dict[str, Any]], Rejected]:
-    """Decodes, and checks the law: a row is refused with a reason of one line, or is what fastavro says it is."""
-    columns, rejected = decode(path, AvroDecoder(parse_schema(json.dumps(schema))), Text.of(raw, is_bytes=True), monkeypatch)
+def agrees(schema: dict[str, Any], raw: list[bytes]) -> tuple[list[dict[str, Any]], Rejected]:
+    """Decodes, and checks the law: a row is refused with a reason of one line, or is what fastavro says it is.
+
+    And it is what the row reader says, value and reason.
+    """
+    parsed = parse_schema(json.dumps(schema))
+    values = Text.of(raw, is_bytes=True)
+    columns, rejected = AvroDecoder(parsed).decode(values)
     rows = rows_of(columns)
+    resolution = Resolution.of(parsed, parsed)
+    written, judged = RowReader(resolution).columns(values)
+    assert (judged.index, judged.reason) == (rejected.index, rejected.reason)
+    slow = rows_of(resolution.columns(written, len(raw)))
+    assert all(same(rows[place], slow[place]) for place in range(len(raw)) if place not in rejected.index)
     refused = dict(zip(rejected.index, rejected.reason, strict=True))
     assert rejected.index == sorted(refused)
     for place, data in enumerate(raw):
@@ -193,16 +185,16 @@ def agrees(path: str, schema: dict[str, Any], raw: list[bytes], monkeypatch: pyt
             assert refused[place]
             assert "\n" not in refused[place]
             assert not any(rows[place].values())
-            assert strict(schema, data) is None or any(lax in refused[place] for lax in FASTAVRO_IS_LAX), (path, data, refused[place])
+            assert strict(schema, data) is None or any(lax in refused[place] for lax in FASTAVRO_IS_LAX), (data, refused[place])
         else:
-            assert same(rows[place], strict(schema, data)), (path, data)
+            assert same(rows[place], strict(schema, data)), data
     return rows, rejected
 
 
 @common
 @given(tables(rows_max=3), st.data())
 def test_mutated_bytes_are_refused_or_read_as_fastavro_reads_them(
-    monkeypatch: pytest.MonkeyPatch, table: tuple[dict[str, Any], list[dict[str, Any]]], data: st.DataObject
+    table: tuple[dict[str, Any], list[dict[str, Any]]], data: st.DataObject
 ) -> None:
     schema, rows = table
     raw = [by_fastavro(schema, row) for row in rows]
@@ -217,13 +209,11 @@ def test_mutated_bytes_are_refused_or_read_as_fastavro_reads_them(
             case _:
                 victim.insert(place, data.draw(st.integers(0, 255)))
     batch = [bytes(victim), *raw, bytes(victim)]
-    seen = [agrees(path, schema, batch, monkeypatch) for path in PATHS]
-    assert same(seen[0][0], seen[1][0])
-    assert (seen[0][1].index, seen[0][1].reason) == (seen[1][1].index, seen[1][1].reason)
-    assert set(seen[0][1].index) <= {0, len(batch) - 1}  # the neighbours are untouched
-    alone, rejected = agrees("together", schema, [bytes(victim)], monkeypatch)  # a row alone is the row in the batch
-    assert same(alone[0], seen[0][0][0])
-    assert rejected.reason == seen[0][1].reason[:1]
+    seen, rejected = agrees(schema, batch)
+    assert set(rejected.index) <= {0, len(batch) - 1}  # the neighbours are untouched
+    alone, only = agrees(schema, [bytes(victim)])  # a row alone is the row in the batch
+    assert same(alone[0], seen[0])
+    assert only.reason == rejected.reason[:1]
 
 
 WIDE = {
@@ -250,11 +240,10 @@ WIDE_ROW = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_record_cut_at_any_byte_is_refused_alone(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_a_record_cut_at_any_byte_is_refused_alone() -> None:
     whole = by_fastavro(WIDE, WIDE_ROW)
     cut = [whole[:size] for size in range(len(whole))]
-    rows, rejected = agrees(path, WIDE, [*cut, whole, *cut[::-1], whole + b"\x00"], monkeypatch)
+    rows, rejected = agrees(WIDE, [*cut, whole, *cut[::-1], whole + b"\x00"])
     assert len(rejected) == 2 * len(cut) + 1
     assert same(rows[len(cut)], WIDE_ROW)
     assert rejected.reason[0] == "the record is empty"
@@ -303,13 +292,10 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("kind", "data", "reason"), BAD)
-def test_malformed_records_are_refused_with_their_reason(
-    monkeypatch: pytest.MonkeyPatch, path: str, kind: Any, data: bytes, reason: str
-) -> None:
+def test_malformed_records_are_refused_with_their_reason(kind: Any, data: bytes, reason: str) -> None:
     decoder = AvroDecoder(parse_schema(json.dumps(one_field(kind))))
-    columns, rejected = decode(path, decoder, Text.of([data] * 3, is_bytes=True), monkeypatch)
+    columns, rejected = decoder.decode(Text.of([data] * 3, is_bytes=True))
     assert rejected.index == [0, 1, 2]
     assert rejected.reason[0].startswith("field f: ")
     assert reason in rejected.reason[0]
@@ -317,11 +303,10 @@ def test_malformed_records_are_refused_with_their_reason(
     behind = {"type": "record", "name": "Two", "fields": [{"name": "f", "type": kind}, {"name": "g", "type": "string"}]}
     good = b"" if kind == "long" else data
     both = Text.of([good + b"\x02b", b"\xff" * 30, b""], is_bytes=True)  # an error is never carried into a neighbour or read past the end
-    assert decode(path, AvroDecoder(parse_schema(json.dumps(behind))), both, monkeypatch)[1].index[-2:] == [1, 2]
+    assert AvroDecoder(parse_schema(json.dumps(behind))).decode(both)[1].index[-2:] == [1, 2]
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_blocks_of_every_legal_form_are_read(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_blocks_of_every_legal_form_are_read() -> None:
     """Several blocks, blocks with their size, longer forms of small numbers: rare on the wire, and right all the same."""
     schema = one_field({"type": "array", "items": "long"})
     raw = [
@@ -332,32 +317,31 @@ def test_blocks_of_every_legal_form_are_read(monkeypatch: pytest.MonkeyPatch, pa
         b"\x03\x04\x02\x04\x02\x06\x00",
         b"\x84\x00\x82\x00\x04\x80\x00",
     ]
-    rows, rejected = agrees(path, schema, raw, monkeypatch)
+    rows, rejected = agrees(schema, raw)
     assert not rejected.reason
     assert [row["f"] for row in rows] == [[], [1, 2], [1, 2], [1, 2], [1, 2, 3], [1, 2]]
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_block_of_bombs_needs_no_more_memory_than_its_bytes(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_a_block_of_bombs_needs_no_more_memory_than_its_bytes() -> None:
     import tracemalloc
 
     bomb = by_fastavro(one_field("long"), {"f": 2**33})
     values = Text.of([bomb] * 64, is_bytes=True)
     decoder = AvroDecoder(parse_schema(json.dumps(one_field({"type": "array", "items": "long"}))))
     tracemalloc.start()
-    _, rejected = decode(path, decoder, values, monkeypatch)
+    _, rejected = decoder.decode(values)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(rejected) == 64
     assert peak < 1_000_000
 
 
-def test_long_lists_are_copied_row_by_row_and_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_lists_are_copied_row_by_row_and_come_out_the_same() -> None:
     rng = np.random.default_rng(5)
     for kind, items in (("float", rng.random(784, dtype=np.float32)), ("double", rng.random(200)), ("boolean", rng.random(99) < 0.5)):
         schema = one_field({"type": "array", "items": kind})
         rows = [{"f": items[: len(items) - place].tolist()} for place in range(60)]
-        got, rejected = agrees("together", schema, [by_fastavro(schema, row) for row in rows], monkeypatch)
+        got, rejected = agrees(schema, [by_fastavro(schema, row) for row in rows])
         assert not rejected.reason
         assert same(got, rows)
 
@@ -391,10 +375,29 @@ def test_rows_may_be_any_spans_of_a_larger_block() -> None:
 @given(LONG)
 @settings(deadline=None)
 def test_a_number_alone_in_its_word_is_read_at_any_length(value: int) -> None:
-    data = by_fastavro(one_field("long"), {"f": value})
-    cursor = Cursor(Text.of([data, b"\x00"], is_bytes=True), 1)
-    assert cursor.number("long", None).values.tolist() == [value, 0]
-    assert not len(cursor.finish())
+    decoder = AvroDecoder(parse_schema(json.dumps(one_field("long"))))
+    columns, rejected = decoder.decode(Text.of([by_fastavro(one_field("long"), {"f": value}), b"\x00"], is_bytes=True))
+    assert columns["f"].to_list() == [value, 0]
+    assert not rejected.reason
+
+
+def test_every_mutated_byte_is_judged_as_the_row_reader_judges_it() -> None:
+    whole = by_fastavro(WIDE, WIDE_ROW)
+    for bits in (0x01, 0x80, 0xFF):
+        changed = [whole[:place] + bytes([whole[place] ^ bits]) + whole[place + 1 :] for place in range(len(whole))]
+        agrees(WIDE, [*changed, whole])
+
+
+@given(st.binary(max_size=12) | st.text(max_size=12).map(str.encode), st.data())
+@settings(deadline=None, max_examples=500)
+def test_a_text_is_utf8_when_python_says_so(text: bytes, data: st.DataObject) -> None:
+    broken = bytearray(text)
+    if broken:
+        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.sampled_from([0x80, 0xC1, 0xC2, 0xE0, 0xED, 0xF0, 0xF4, 0xF5]))
+    texts = [text, bytes(broken), text + bytes(broken)]
+    raw = [by_fastavro(one_field("bytes"), {"f": one}) for one in texts]
+    _, rejected = AvroDecoder(parse_schema(json.dumps(one_field("string")))).decode(Text.of(raw, is_bytes=True))
+    assert rejected.index == [place for place, one in enumerate(texts) if one.decode(errors="replace").encode() != one]
 
 
 WRONG: list[tuple[str, Column, str]] = [

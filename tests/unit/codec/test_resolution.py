@@ -10,7 +10,6 @@ import fastavro
 import numpy as np
 import pytest
 
-from stream_infer.codec import avro_decode
 from stream_infer.codec.avro_decode import AvroDecoder
 from stream_infer.codec.schema import parse_schema
 from stream_infer.errors import SchemaError
@@ -44,12 +43,8 @@ PAIRS: list[tuple[Any, Any, list[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize(("written", "read", "cells"), PAIRS)
-def test_columns_are_promoted_as_fastavro_promotes_values(
-    monkeypatch: pytest.MonkeyPatch, together: bool, written: Any, read: Any, cells: list[Any]
-) -> None:
-    monkeypatch.setattr(avro_decode, "ROWS_TOGETHER_MIN", 1 if together else 1000)
+def test_columns_are_promoted_as_fastavro_promotes_values(written: Any, read: Any, cells: list[Any]) -> None:
     keep, drop, added = (
         {"name": "keep", "type": written},
         {"name": "drop", "type": "string"},
