@@ -1,0 +1,90 @@
+"""ours: the product as a case: a topology in the run's folder, and the command that anybody would type. events → *ours* → case."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness.case import Case
+from benchmarks.harness.events import AGGREGATES, BIAS, EVENT, INPUTS, VALUE, WEIGHTS, WINDOW_MS, WINDOW_WEIGHTS
+from stream_infer.models.linear import LinearModel
+from stream_infer.records import Floats
+
+PROGRAM = str(Path(sys.executable).with_name("stream-infer"))
+GUARANTEES = {"eo": "exactly_once", "alo": "at_least_once"}
+TOPOLOGY = """\
+name: {BENCH_GROUP}
+format: 1
+streams:
+  events: {{topic: {BENCH_IN}, schema: event.avsc, key: user, id: id, event_time: at_ms, partitions: {BENCH_PARTITIONS}, {wire}}}
+  scores: {{topic: {BENCH_OUT}, partitions: {BENCH_PARTITIONS}, {wire}}}
+models:
+  scorer: {model}
+stages:
+{stages}
+  score: {{kind: model, from: {scored}, model: scorer}}
+  out: {{kind: emit, from: score, to: scores, guarantee: {BENCH_GUARANTEE}, commit_interval_ms: {BENCH_COMMIT_MS}}}
+"""
+Parts = Callable[[Path], dict[str, str]]  # writes a model into the folder, gives the topology's parts: model, stages, scored
+
+
+def case(name: str, title: str, guarantee: str, parts: Parts, **others: Any) -> Case:
+    """guarantee: eo | alo."""
+
+    def command(given: Mapping[str, str]) -> tuple[str, ...]:
+        folder = Path(given["BENCH_FOLDER"])
+        (folder / "event.avsc").write_text(EVENT)
+        path = folder / "topology.yaml"
+        wire = "format: avro" if given["BENCH_FORMAT"] == "avro" else "format: json, framing: bare"
+        path.write_text(TOPOLOGY.format(wire=wire, **given, **parts(folder)))
+        return PROGRAM, "run", str(path), "--bootstrap", given["BENCH_BOOTSTRAP"]
+
+    return Case(name, title, command, GUARANTEES[guarantee], ours=True, **others)
+
+
+def linear(folder: Path) -> dict[str, str]:
+    """score = bias + Σ weights · x."""
+    columns = tuple(f"x{i}" for i in range(INPUTS))
+    _write_linear(folder, WEIGHTS, columns)
+    return {"model": _model(columns), "stages": "", "scored": "events"}
+
+
+def windowed(shape: str) -> Parts:
+    """score = bias + Σ weights · numbers of the windows, all of which are missing for a key's first event."""
+
+    def parts(folder: Path) -> dict[str, str]:
+        columns = window_columns()
+        _write_linear(folder, WINDOW_WEIGHTS, columns)
+        inputs = ", ".join(f"{{name: {name}, missing: 0}}" for name in columns)
+        model = f"{{kind: linear, artifact: score.safetensors, inputs: [{inputs}]}}"
+        return {"model": model, "stages": _features(shape), "scored": "known"}
+
+    return parts
+
+
+def window_columns() -> tuple[str, ...]:
+    """Window by window: count_60s, sum_60s, …"""
+    return tuple(f"{aggregate}_{window // 1000}s" for window in WINDOW_MS for aggregate in AGGREGATES)
+
+
+def _features(shape: str) -> str:
+    lines = ["  known:", "    kind: features", "    from: events", "    group_by: user", "    values:"]
+    for window in WINDOW_MS:
+        for aggregate in AGGREGATES:
+            what = "count: true" if aggregate == "count" else f"{aggregate}: {VALUE}"
+            lines.append(f"      {aggregate}_{window // 1000}s: {{{what}, window_s: {window // 1000}, shape: {shape}}}")
+    return "\n".join(lines)
+
+
+def _model(columns: tuple[str, ...]) -> str:
+    return f"{{kind: linear, artifact: score.safetensors, inputs: [{', '.join(columns)}]}}"
+
+
+def _write_linear(folder: Path, weights: Floats, columns: tuple[str, ...]) -> None:
+    wide = len(columns)
+    model = LinearModel(weights.reshape(-1, 1), np.array([BIAS]), np.zeros(wide), np.ones(wide), "identity", columns)
+    (folder / "score.safetensors").write_bytes(model.to_bytes())
