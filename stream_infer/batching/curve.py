@@ -79,7 +79,7 @@ class CostCurve:
         return full * self.estimate(largest) + (self.estimate(rest) if rest else 0.0)
 
     def largest_within(self, seconds: float) -> int:
-        """The most rows (up to 4096) that 99 of 100 passes end within `seconds`; 0 where even a single row takes longer, or none is known."""
+        """The most rows (up to 4096) that 99 of 100 passes end within `seconds`; 0 where a single row takes longer, or nothing is known."""
         if not self.sizes or self.slow * self.estimate(1) > seconds:
             return 0
         low, high = 1, ROWS_MAX + 1  # low fits, high does not, or is one too many

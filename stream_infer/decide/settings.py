@@ -15,6 +15,20 @@ class Where:
 
 
 @dataclass(frozen=True)
+class DeadlineSettings:
+    """A row should be answered within after_ms of its event time. late: what becomes of one that was not even begun by then.
+
+    serve: answered all the same; fallback: answered by the last arm; topic: rejected, with a reason; drop: passed over, and counted.
+    """
+
+    after_ms: int
+    late: str = "serve"
+
+
+LATE = ("serve", "fallback", "topic", "drop")
+
+
+@dataclass(frozen=True)
 class PolicySettings:
     """How an arm is drawn. kind: fixed | epsilon_greedy | thompson | maillard.
 

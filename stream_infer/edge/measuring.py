@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream_infer.batching import ROWS_MAX, SIZES_PROBED, CostCurve, rows_max
+from stream_infer.batching import SIZES_PROBED, CostCurve
 from stream_infer.models.base import Model
-from stream_infer.models.settings import BatchSettings, ModelSettings
+from stream_infer.models.settings import ModelSettings
 from stream_infer.topology.plan import Plan
 
 log = logging.getLogger("stream_infer.models")
@@ -23,12 +23,15 @@ SECONDS_MAX = 1.0  # for all sizes of a model; a start that takes longer is felt
 
 
 def measured(plan: Plan, models: Mapping[str, Model], clock: Callable[[], float]) -> Plan:
-    """The plan with batch.rows_max of every model that states none: the knee of its cost curve. clock: seconds, monotone."""
+    """The plan with batch.curve of every model that states no rows_max. clock: seconds, monotone.
+
+    A model that states one is not timed: its curve grows out of the passes that it makes.
+    """
     return replace(plan, models={name: _settled(settings, models[name], clock) for name, settings in plan.models.items()})
 
 
-def cost_curve(model: Model, clock: Callable[[], float]) -> tuple[CostCurve, int]:
-    """(seconds per pass of SIZES_PROBED, as far as SECONDS_MAX allows and of two sizes at least; the most rows that a pass may have)."""
+def cost_curve(model: Model, clock: Callable[[], float]) -> CostCurve:
+    """Seconds per pass of SIZES_PROBED, as far as SECONDS_MAX allows and of two sizes at least, and the most rows that a pass may have."""
     end = clock() + SECONDS_MAX
     samples: list[tuple[int, float]] = []
     for place, rows in enumerate(SIZES_PROBED):
@@ -42,19 +45,19 @@ def cost_curve(model: Model, clock: Callable[[], float]) -> tuple[CostCurve, int
                 model.forward(matrix)
             except Exception as error:  # noqa: BLE001 — as in workers: a size that the model cannot take, for want of memory, ends the sweep
                 log.warning("%d rows at once fail: %s", rows, error)
-                return CostCurve.fit(samples), SIZES_PROBED[max(place - 1, 0)]
+                return CostCurve.fit(samples, SIZES_PROBED[max(place - 1, 0)])
             took.append(clock() - began)
         if len(took) > 1:  # a single pass only warmed up
             samples += [(rows, seconds) for seconds in took]
-    return CostCurve.fit(samples), ROWS_MAX
+    return CostCurve.fit(samples)
 
 
 def _settled(settings: ModelSettings, model: Model, clock: Callable[[], float]) -> ModelSettings:
     if settings.batch.rows_max is not None:
         return settings
-    curve, largest = cost_curve(model, clock)
-    rows = min(_best(curve), largest)
+    curve = cost_curve(model, clock)
     if curve.sizes:
+        rows = curve.best()
         log.info(
             "model %s: at most %d rows a batch (%.2f ms, %.2f µs a row; one row alone %.2f ms)",
             settings.name,
@@ -63,11 +66,4 @@ def _settled(settings: ModelSettings, model: Model, clock: Callable[[], float]) 
             1e6 * curve.estimate(rows) / rows,
             1e3 * curve.estimate(1),
         )
-    return replace(settings, batch=BatchSettings(rows))
-
-
-def _best(curve: CostCurve) -> int:
-    """The knee; where time ran out while larger batches were still cheaper, the knee lies beyond what was seen."""
-    knee = rows_max(None, curve)
-    beyond = bool(curve.sizes) and knee == curve.sizes[-1] < SIZES_PROBED[-1]
-    return max(knee, rows_max(None, None)) if beyond else knee
+    return replace(settings, batch=replace(settings.batch, curve=curve))

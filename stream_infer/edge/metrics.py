@@ -17,6 +17,7 @@ COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
 # 1, 2.5, 5 from half a millisecond to ten seconds; a minute and more is a backlog, which lag_seconds shows better.
 LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = tuple(float(2**power) for power in range(15))
+FILL = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,18 @@ METRICS: dict[str, MetricSettings] = {
     "partitions_assigned": MetricSettings(GAUGE, "Partitions this worker holds."),
     "partitions_paused": MetricSettings(GAUGE, "Partitions whose reading is paused because too much is in flight."),
     "batch_rows": _histogram("Rows of a forward pass.", ("model",), ROWS),
-    "batches_total": MetricSettings(COUNTER, "Forward passes, by what made the batch leave.", ("model", "why")),
+    "batches_total": MetricSettings(
+        COUNTER, "Forward passes, by what made the batch leave: full, nothing_waits, deadline, cost or drain.", ("model", "why")
+    ),
+    "batch_fill_ratio": _histogram("Rows of a forward pass, of those that could have gone.", ("model",), FILL),
+    "batch_wait_seconds": _histogram("How long the oldest rows of a forward pass waited for the model.", ("model",), LATENCY_S),
+    "batch_padded_rows_total": MetricSettings(COUNTER, "Rows of nothing that filled forward passes up to an allowed size.", ("model",)),
+    "batch_rows_max": MetricSettings(GAUGE, "The most rows of a forward pass, as of now.", ("model",)),
+    "batch_curve_seconds": MetricSettings(GAUGE, "What a forward pass of so many rows is expected to take.", ("model", "rows")),
+    "batching_backlog": MetricSettings(GAUGE, "1 while so much waits that batches are sized for throughput, not for deadlines."),
+    "rows_late_total": MetricSettings(
+        COUNTER, "Rows whose deadline was over when they were to be answered: serve, fallback, topic or drop.", ("stage", "late")
+    ),
     "state_bytes": MetricSettings(GAUGE, "Memory of a stage's state.", ("stage",)),
     "state_keys": MetricSettings(GAUGE, "Keys in a stage's state.", ("stage",)),
     # Is it safe?

@@ -52,6 +52,7 @@ class Observer:
         self._totals()
         self._drained()
         self._conditions()
+        self._batching()
         if not last and now - self._asked_at >= ASK_EVERY_S:
             self._asked_at = now
             self._watermarks()
@@ -113,12 +114,10 @@ class Observer:
 
     def _drained(self) -> None:
         answered, joined, batches = self._worker.stats.drain()
-        for model in dict.fromkeys(name for name, _, _ in batches):
-            rows = np.array([rows for name, rows, _ in batches if name == model])
-            seconds = np.array([took for name, _, took in batches if name == model])
-            self._telemetry.batches(model, rows, seconds, "slot")
-        for _, size, _ in batches:
-            self.batch_rows[size] = self.batch_rows.get(size, 0) + 1
+        for model in dict.fromkeys(name for name, _ in batches):
+            self._telemetry.passes(model, [passed for name, passed in batches if name == model])
+        for _, passed in batches:
+            self.batch_rows[passed.rows] = self.batch_rows.get(passed.rows, 0) + 1
         decide = self._decide
         if decide is None:
             return
@@ -158,6 +157,18 @@ class Observer:
         for name, count in used.items():
             self._telemetry.state(name, state_bytes=count, keys=keys[name])
 
+    def _batching(self) -> None:
+        """How much waits decides between small batches and large ones; asked of what was fetched last, at no cost."""
+        flow = self._worker.flow
+        owned = [p for task in flow.tasks.values() for p in task.inputs() if task.owned(p)]
+        waiting = flow.buffered() + sum(self._transport.lag(p) for p in owned)
+        flow.sizing.waiting(waiting if owned else None)
+        for name in self._worker.plan.models:
+            self._telemetry.sizing(name, rows_max=flow.sizing.rows(name), curve=flow.sizing.curve(name))
+        self._telemetry.backlog(flow.sizing.backlog)
+        for (step, what), rows in flow.sizing.late.items():
+            self._telemetry.late(step, what, self._delta(f"late {step} {what}", rows))
+
     def _watermarks(self) -> None:
         """Lag of every owned partition: a request to the broker, so not at every look."""
         live = not self._worker.deterministic  # a replay is not late, it is long ago
@@ -185,5 +196,5 @@ class Observer:
             "commits": pace.commits,
             "aborts": pace.aborts,
             "versions": dict(stats.versions),
-            "rows_max": {name: settings.batch.rows_max for name, settings in self._worker.plan.models.items()},
+            "rows_max": {name: self._worker.flow.sizing.rows(name) for name in self._worker.plan.models},
         }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from stream_infer.edge.telemetry import ArmFigures, Snapshot
+from stream_infer.edge.totals import ArmFigures, Snapshot
 
 LINE_EVERY_S = 5.0
 BLOCK_EVERY_S = 0.5

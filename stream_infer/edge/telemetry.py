@@ -8,8 +8,8 @@ numpy call. Label values are names from the topology and numbers of partitions, 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
@@ -17,53 +17,15 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from stream_infer.edge.metrics import HISTOGRAM, INFO, METRICS, PREFIX, MetricSettings, quantile
+from stream_infer.batching import CostCurve
+from stream_infer.edge.metrics import HISTOGRAM, INFO, METRICS, PREFIX, MetricSettings
+from stream_infer.edge.totals import ArmFigures, Snapshot
+from stream_infer.flow.notices import Pass
 from stream_infer.records import Floats, Ints
 
 # A topology with more label sets than this in one metric would cost the Prometheus server more than it tells anyone.
 SERIES_MAX = 2_000
 Values = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ArmFigures:
-    """Of one arm since the start: rows it answered, rows of these with a label, and the sum of their absolute errors."""
-
-    stage: str
-    arm: str
-    pulls: int
-    labelled: int
-    absolute_error: float
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All that the live view shows, as plain values. latency_counts: int64[bounds + 1] since the start, bounds in seconds.
-
-    rows_out: decisions taken, those of an aborted transaction and their repeats included; records_out_total has only committed ones.
-    baseline: name of the first shadow, its mean absolute error and ours on the same rows, if there is one.
-    """
-
-    time_s: float
-    rows_in: int
-    rows_out: int
-    rows_rejected: int
-    rows_in_flight: int
-    lag_rows: int
-    lag_seconds: float
-    commits: int
-    feedback: int
-    latency_bounds: Floats
-    latency_counts: Ints
-    arms: tuple[ArmFigures, ...]
-    baseline: tuple[str, float, float] | None = None
-    partitions_assigned: int = 0
-    partitions_paused: int = 0
-
-    def latency_seconds(self, share: float, before: Snapshot | None = None) -> float | None:
-        """The latency that `share` of the rows stay below, since `before` or since the start."""
-        counts = self.latency_counts if before is None else self.latency_counts - before.latency_counts
-        return quantile(self.latency_bounds, counts, share)
 
 
 class Telemetry(Collector):
@@ -121,15 +83,31 @@ class Telemetry(Collector):
 
     # Models
 
-    def batch(self, model: str, rows: int, seconds: float, why: str) -> None:
-        """A forward pass. why: what made the batch leave (full, slot, deadline, …)."""
-        self.batches(model, np.array([rows]), np.array([seconds]), why)
+    def passes(self, model: str, passes: Sequence[Pass]) -> None:
+        """Forward passes of one model."""
+        rows = np.array([passed.rows for passed in passes], dtype=np.float64)
+        self._observe("batch_rows", rows, model)
+        self._observe("forward_seconds", np.array([passed.seconds for passed in passes]), model)
+        self._observe("batch_wait_seconds", np.array([passed.waited_s for passed in passes]), model)
+        could = np.array([max(passed.rows_max, passed.rows, 1) for passed in passes])
+        self._observe("batch_fill_ratio", rows / could, model)
+        self._add("batch_padded_rows_total", sum(passed.padded for passed in passes), model)
+        for why, count in Counter(passed.why for passed in passes).items():
+            self._add("batches_total", count, model, why)
 
-    def batches(self, model: str, rows: Ints, seconds: Floats, why: str) -> None:
-        """Several forward passes of one model. rows: int64[n]; seconds: float64[n]."""
-        self._add("batches_total", len(rows), model, why)
-        self._observe("batch_rows", rows.astype(np.float64), model)
-        self._observe("forward_seconds", seconds, model)
+    def sizing(self, model: str, *, rows_max: int, curve: CostCurve) -> None:
+        """How large the batches of a model may be, and what they cost, as of now."""
+        self._set("batch_rows_max", rows_max, model)
+        for rows, seconds in zip(curve.sizes, curve.seconds, strict=True):
+            self._set("batch_curve_seconds", seconds, model, str(rows))
+
+    def backlog(self, is_one: bool) -> None:
+        """Whether batches are sized for throughput now."""
+        self._set("batching_backlog", float(is_one))
+
+    def late(self, stage: str, what: str, rows: int) -> None:
+        """Rows came to a stage after their deadline. what: became of them."""
+        self._add("rows_late_total", rows, stage, what)
 
     def model_live(self, model: str, version: str) -> None:
         """`version` of a model answers from now on; the version before is forgotten."""

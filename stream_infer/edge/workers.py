@@ -1,8 +1,7 @@
 """edge.workers: runs models for the core. flow → *workers* → flow.
 
-Linear models answer at once in the calling thread: they cost less than handing them over (12 µs a round trip between
-threads). Torch models have one thread of their own; torch lets go of the interpreter lock while it computes, so the worker
-reads and encodes meanwhile.
+Linear models answer in the calling thread: they cost less than handing them over (12 µs a round trip between threads). Torch models have
+one thread of their own; torch lets go of the interpreter lock while it computes, so the worker reads and encodes meanwhile.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from stream_infer.edge.passes import Answer, PassQueue
 from stream_infer.errors import ModelError
 from stream_infer.flow.commands import Forward, Install
-from stream_infer.flow.notices import ForwardDone, ForwardFailed
 from stream_infer.models.base import Model, Registry
 from stream_infer.models.linear import LinearModel
 from stream_infer.models.load import load_model
@@ -43,14 +42,18 @@ def read_artifact(settings: ModelSettings, base: str) -> bytes | None:
 
 
 class InProcess:
-    """A Forwarder within this process. models: as loaded from their files; close() ends its thread."""
+    """A Forwarder within this process. models: as loaded from their files; close() ends its thread.
+
+    What may go together goes in one pass, chosen when the model is free: until then whatever else is asked can still join.
+    """
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = dict(models)
         self._learned: dict[str, OrderedDict[int, Model]] = {name: OrderedDict() for name in models}
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
-        self._open: dict[Future[ForwardDone | ForwardFailed], int] = {}
-        self._ready: list[ForwardDone | ForwardFailed] = []
+        self._queue = PassQueue()  # of the thread
+        self._here = PassQueue()  # of the calling thread
+        self._open: set[Future[list[Answer]]] = set()
 
     def install(self, command: Install) -> None:
         """Load a learned version; of more than VERSIONS_KEPT of a model, the one that was used longest ago goes."""
@@ -62,12 +65,14 @@ class InProcess:
             kept.popitem(last=False)
 
     def submit(self, command: Forward) -> None:
-        """Linear models answer before this returns, others in their thread."""
+        """Linear models answer within finished(), others in their thread as soon as it is free."""
         model = self._model(command)
         if isinstance(model, LinearModel):
-            self._ready.append(_forward(model, command))
+            self._here.put(command, model)
         else:
-            self._open[self._pool.submit(_forward, model, command)] = command.job
+            self._queue.put(command, model)
+            # One turn for each forward: a turn takes all that may go together, and those that find nothing left end at once.
+            self._open.add(self._pool.submit(self._queue.run_next))
 
     def _model(self, command: Forward) -> Model:
         if command.version == 0:
@@ -77,30 +82,26 @@ class InProcess:
         kept.move_to_end(command.version)
         return kept[command.version]
 
-    def finished(self, wait_ms: int) -> list[ForwardDone | ForwardFailed]:
+    def finished(self, wait_ms: int) -> list[Answer]:
         """What has come since the last call; waits only when nothing has."""
-        ready, self._ready = self._ready, []
-        if self._open:
-            done, _ = wait(self._open, timeout=0 if ready else wait_ms / 1000, return_when="FIRST_COMPLETED")
-            # In the order of asking: answers that came together are taken in an order that can be repeated.
-            for future in sorted(done, key=self._open.__getitem__):
-                del self._open[future]
-                ready.append(future.result())
-        return ready
+        ready: list[Answer] = []
+        while made := self._here.run_next():
+            ready += made
+        end = time.perf_counter() + wait_ms / 1000
+        while self._open:
+            left = 0.0 if ready else max(end - time.perf_counter(), 0.0)
+            done, _ = wait(self._open, timeout=left, return_when="FIRST_COMPLETED")
+            if not done:
+                break
+            for future in done:
+                self._open.remove(future)
+                ready += future.result()
+        # In the order of asking: answers that came together are taken in an order that can be repeated.
+        return sorted(ready, key=lambda answer: answer.job)
 
     def close(self) -> None:
         """End the thread; what it still computes is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _forward(model: Model, command: Forward) -> ForwardDone | ForwardFailed:
-    began = time.perf_counter()
-    try:
-        outputs = model.forward(command.matrix)
-    except Exception as error:  # noqa: BLE001 — a model is the user's code; whatever it raises spoils its rows, not the worker
-        first = (str(error).splitlines() or [""])[0]
-        return ForwardFailed(command.job, f"{type(error).__name__}: {first[:200]}")
-    return ForwardDone(command.job, outputs, time.perf_counter() - began)
 
 
 def load_models(plan: Plan, registry: Registry) -> dict[str, Model]:

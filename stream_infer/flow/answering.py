@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_infer.batching import Sizing
 from stream_infer.features.table import TableState
 from stream_infer.features.windows import FeatureState
 from stream_infer.feedback import Decisions
@@ -40,9 +41,16 @@ class Answering:
     """Work of a section with flowing rows. partition: the task's; static: the models as their files say."""
 
     def __init__(
-        self, plan: Plan, section: SectionPlan, partition: int, static: dict[str, Static], next_job: Callable[[], int], stats: Stats
+        self,
+        plan: Plan,
+        section: SectionPlan,
+        partition: int,
+        static: dict[str, Static],
+        next_job: Callable[[], int],
+        stats: Stats,
+        sizing: Sizing | None = None,
     ) -> None:
-        self._plan, self._section, self._partition, self.stats = plan, section, partition, stats
+        self._plan, self._section, self._partition, self.stats, self._sizing = plan, section, partition, stats, sizing
         self._versions = VersionTable(static)
         self.stores: dict[str, Store] = {VERSIONS: self._versions}
         self._features: dict[str, FeatureState] = {}
@@ -67,7 +75,7 @@ class Answering:
         elif isinstance(step, RepartitionStep):
             self._repartitioner = Repartitioner(step, plan, section, self._partition)
         elif isinstance(step, DecideStep):
-            decider = Decider(step, plan.streams[section.flowing], plan.models, self._versions, next_job)
+            decider = Decider(step, plan.streams[section.flowing], plan.models, self._versions, next_job, self._sizing)
             emits_to = plan.streams[step.emits_to] if step.emits_to is not None else None
             emitter = AnswerEmitter(step, emits_to, plan.decisions_topic, self._partition, section.partitions)
             self.deciding = _Deciding(decider, emitter)

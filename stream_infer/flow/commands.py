@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from stream_infer.flow.transport import Partition
 from stream_infer.records import Matrix, Text
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A pass may be shared with other forwards of the same version: rows_max rows and cost_max of cost in all.
+
+    why: what a pass of rows_max rows is called; slack_ms: to the deadline of the oldest row, None without one; cost: of these rows.
+    """
+
+    rows_max: int
+    why: str
+    slack_ms: float | None = None
+    cost: float = 0.0
+    cost_max: float = math.inf
+
+
 @dataclass(slots=True)
 class Forward:
-    """Run rows through a version of a model and say ForwardDone or ForwardFailed with the same job number."""
+    """Run rows through a version of a model and say ForwardDone or ForwardFailed with the same job number.
+
+    together: None: in a pass of its own. sizes: ascending; a pass has one of these numbers of rows, filled up with nothing; (): any.
+    """
 
     job: int
     model: str
     version: int
     matrix: Matrix
+    together: Together | None = None
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

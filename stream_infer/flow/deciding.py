@@ -4,6 +4,9 @@
 
 The draw is a function of the policy's seed and the decision's id, the propensities of the policy's version: a row that is read
 again is decided again in the same way. A model that raises gets its batch back in halves until the row at fault is alone.
+
+A row whose deadline (event time + deadline_ms) is over when it comes here is late. There is no wall clock in a deterministic run, so
+there nothing is ever late.
 """
 
 from __future__ import annotations
@@ -13,19 +16,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stream_infer.batching import cut
+from stream_infer.batching import Sizing
+from stream_infer.batching.cutting import at_sizes, by_cost, cut, in_buckets
 from stream_infer.decide.policy import ArmStats, draw, propensities
 from stream_infer.decide.where import rows as where_rows
 from stream_infer.features.vectorise import Vectoriser
-from stream_infer.flow.commands import Command, Forward
+from stream_infer.flow.addresses import addresses
+from stream_infer.flow.commands import Command, Forward, Together
 from stream_infer.flow.enrich import Flowing, as_text
 from stream_infer.flow.versions import VersionTable
 from stream_infer.hashing import hash64, uniform
 from stream_infer.models.settings import ModelSettings
-from stream_infer.records import Floats, Ints, Matrix, Numbers, Text
+from stream_infer.records import Bools, Column, Floats, Ints, Lists, Matrix, Numbers, Text
 from stream_infer.topology.plan import DecideStep, StreamPlan
 
-ROWS_MAX = 1024  # of one forward pass when nothing else is said: past the knee of every small net (a/b ≈ 100 rows)
+COST_MAX = 1e15  # of one row: sums stay exact, and what is no number cannot spoil its neighbours
 
 
 @dataclass(slots=True)
@@ -49,12 +54,19 @@ class Choice:
 
 
 class Decider:
-    """One decide step. next_job: gives a number never given before."""
+    """One decide step. next_job: gives a number never given before; sizing: of the process, shared by all its tasks."""
 
     def __init__(
-        self, step: DecideStep, stream: StreamPlan, models: dict[str, ModelSettings], versions: VersionTable, next_job: Callable[[], int]
+        self,
+        step: DecideStep,
+        stream: StreamPlan,
+        models: dict[str, ModelSettings],
+        versions: VersionTable,
+        next_job: Callable[[], int],
+        sizing: Sizing | None = None,
     ) -> None:
         self.step, self._stream, self._models, self._versions, self._next_job = step, stream, models, versions, next_job
+        self._sizing = sizing or Sizing({name: model.batch for name, model in models.items()}, live=False)
         self.vectorisers = {name: Vectoriser(models[name].inputs) for name in dict.fromkeys(step.arms + step.shadows)}
         self._shares: tuple[int, Floats] | None = None
         self.choice: Choice | None = None
@@ -63,21 +75,60 @@ class Decider:
     def begin(self, flowing: Flowing) -> list[Command]:
         """Decide for the rows that pass `where` and ask the models."""
         self.choice = None
-        if self.step.where is not None:
-            wanted = where_rows(self.step.where, flowing.columns)
-            self.left_out = flowing.take(~wanted) if not wanted.all() else None
-            flowing = flowing.take(wanted)
+        late = self._late(flowing)
+        wanted = np.ones(len(flowing), dtype=np.bool_) if self.step.where is None else where_rows(self.step.where, flowing.columns)
+        late &= wanted
+        deadline = self.step.deadline
+        if deadline is not None and late.any():
+            self._sizing.count_late(self.step.name, deadline.late, int(np.count_nonzero(late)))
+            if deadline.late == "drop":
+                wanted &= ~late
+        self.left_out = None
+        if not wanted.all():
+            self.left_out = flowing.take(~wanted)
+            flowing, late = flowing.take(wanted), late[wanted]
         if not len(flowing):
             return []
         ids = self.ids(flowing)
         version, shares = self._policy()
         arm = draw(shares, uniform(hash64(ids), self.step.policy.seed))
         current = {name: self._versions.current(name) for name in self.vectorisers}
-        self.choice = Choice(flowing, ids, arm, shares[arm], shares, version, current)
+        self.choice = choice = Choice(flowing, ids, arm, shares[arm], shares, version, current)
+        self._treat_late(choice, late)
+        slack_ms = self._slack_ms(flowing)
         commands: list[Command] = []
         for name in self.vectorisers:
-            commands += self._ask(self.choice, name)
+            commands += self._ask(choice, name, slack_ms)
         return commands
+
+    def _late(self, flowing: Flowing) -> Bools:
+        """bool[rows]: their deadline is over."""
+        now = self._sizing.wall_ms
+        if self.step.deadline is None or now is None:
+            return np.zeros(len(flowing), dtype=np.bool_)
+        late: Bools = flowing.times + self.step.deadline.after_ms < now
+        return late
+
+    def _slack_ms(self, flowing: Flowing) -> float | None:
+        """Time until the first deadline that can still be met; None where there is none. A clock ahead of ours gains nothing by it."""
+        now, deadline = self._sizing.wall_ms, self.step.deadline
+        if deadline is None or now is None:
+            return None
+        due = flowing.times[flowing.times + deadline.after_ms >= now]
+        return float(min(int(due.min()) - now, 0) + deadline.after_ms) if len(due) else None
+
+    def _treat_late(self, choice: Choice, late: Bools) -> None:
+        """Late rows become rejects, or are answered by the fallback, which is the last arm and which no draw gives."""
+        deadline, now = self.step.deadline, self._sizing.wall_ms
+        if deadline is None or now is None or not late.any():
+            return
+        if deadline.late == "fallback":
+            choice.arm[late] = len(self.step.arms) - 1
+            choice.propensity = choice.propensity.copy()
+            choice.propensity[late] = 1.0
+        elif deadline.late == "topic":
+            over = now - choice.flowing.times - deadline.after_ms
+            choice.faults |= {row: f"late by {over[row]} ms" for row in np.flatnonzero(late).tolist()}
 
     def ids(self, flowing: Flowing) -> Text:
         """The ids of the rows: their own, or their address."""
@@ -87,8 +138,7 @@ class Decider:
                 return column
             assert isinstance(column, Numbers)
             return Text.of(str(value) for value in column.values.tolist())
-        places = zip(flowing.partition.tolist(), flowing.offsets.tolist(), strict=True)
-        return Text.of(f"{flowing.topic}-{partition}-{offset}" for partition, offset in places)
+        return addresses(flowing.topic, flowing.partition, flowing.offsets)
 
     def _policy(self) -> tuple[int, Floats]:
         """The policy's version and its exact propensities, computed once per version."""
@@ -98,30 +148,55 @@ class Decider:
             self._shares = (version, propensities(self.step.policy, stats))
         return self._shares
 
-    def _ask(self, choice: Choice, model: str) -> list[Command]:
-        matrix = self.vectorisers[model].matrix(choice.flowing.columns)
-        choice.matrices[model] = matrix
+    def _ask(self, choice: Choice, model: str, slack_ms: float | None) -> list[Command]:
         wanted = np.zeros(len(choice), dtype=np.bool_)
         if model in self.step.shadows:
             wanted[:] = True
         if model in self.step.arms:
             wanted |= choice.arm == self.step.arms.index(model)
+        if self.step.deadline is not None and choice.faults:  # so far only rows that came too late to be answered
+            wanted[list(choice.faults)] = False
+        if not wanted.any():
+            return []
+        matrix = choice.matrices[model] = self.vectorisers[model].matrix(choice.flowing.columns)
         incomplete = wanted & self.vectorisers[model].incomplete(matrix)
         for row in np.flatnonzero(incomplete).tolist():
-            self._fault(choice, model, row, self._gap(model, matrix[row]))
+            self._fault(choice, model, row, f"model {model}: {self.vectorisers[model].gap(choice.flowing.columns, matrix, row)}")
         rows = np.flatnonzero(wanted & ~incomplete)
-        size = self._models[model].batch.rows_max or ROWS_MAX
-        parts = np.split(rows, np.cumsum(cut(len(rows), size))[:-1]) if len(rows) else []
-        return [self._forward(choice, model, part) for part in parts]
+        if not len(rows):
+            return []
+        limit, why = self._sizing.together(model, slack_ms)
+        parts = self._parts(choice, model, rows)
+        return [self._forward(choice, model, part, self._together(choice, model, part, limit, why, slack_ms)) for part in parts]
 
-    def _gap(self, model: str, row: Matrix) -> str:
-        column = self._models[model].columns()[int(np.flatnonzero(np.isnan(row))[0])]
-        return f"model {model}: input `{column}` is absent; give it a value with `{{name: {column}, missing: 0}}`"
+    def _parts(self, choice: Choice, model: str, rows: Ints) -> list[Ints]:
+        """The rows of each pass."""
+        batch, largest = self._models[model].batch, self._sizing.rows(model)
+        if batch.sizes:
+            sizes = at_sizes(len(rows), [s for s in batch.sizes if s <= largest], lambda count: self._sizing.seconds(model, count))
+        elif batch.cost is None:
+            sizes = cut(len(rows), largest)
+        else:
+            cost = costs(choice.flowing.columns[batch.cost])[rows]
+            if batch.buckets:
+                return [rows[part] for part in in_buckets(cost, batch.buckets, largest, batch.cost_max or COST_MAX)]
+            sizes = by_cost(cost, largest, batch.cost_max or COST_MAX)
+        return np.split(rows, np.cumsum(sizes)[:-1])
 
-    def _forward(self, choice: Choice, model: str, rows: Ints) -> Forward:
+    def _together(self, choice: Choice, model: str, rows: Ints, limit: int, why: str, slack_ms: float | None) -> Together | None:
+        """With how many rows of other tasks a pass may be shared; with none in a deterministic run: who else waits is a matter of speed."""
+        batch = self._models[model].batch
+        if not self._sizing.live or batch.buckets:
+            return None
+        if batch.cost is None or batch.cost_max is None:
+            return Together(limit, why, slack_ms)
+        cost = float(costs(choice.flowing.columns[batch.cost].take(rows)).sum())
+        return Together(limit, why, slack_ms, cost, batch.cost_max)
+
+    def _forward(self, choice: Choice, model: str, rows: Ints, together: Together | None = None) -> Forward:
         job = self._next_job()
         choice.open[job] = (model, rows)
-        return Forward(job, model, choice.versions[model][0], choice.matrices[model][rows])
+        return Forward(job, model, choice.versions[model][0], choice.matrices[model][rows], together, self._models[model].batch.sizes)
 
     def _fault(self, choice: Choice, model: str, row: int, reason: str) -> None:
         """Only the model that was to answer can spoil a row; a shadow leaves no mark instead."""
@@ -174,3 +249,11 @@ class Decider:
 def answer_keys(choice: Choice, key: str | None) -> Text:
     """The record keys of predictions: the rows' own, or their ids."""
     return choice.ids if key is None else as_text(choice.flowing.columns[key])
+
+
+def costs(column: Column) -> Floats:
+    """float64[n], not negative: the numbers, or the lengths of the lists; 0 where there is none."""
+    made = column.size.astype(np.float64) if isinstance(column, Lists) else np.zeros(len(column))
+    if isinstance(column, Numbers):
+        made = column.floats()
+    return np.clip(np.nan_to_num(made), 0.0, COST_MAX)

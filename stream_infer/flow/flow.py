@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from stream_infer.batching import Sizing
+from stream_infer.batching.sizing import DRAIN, NOTHING_WAITS
 from stream_infer.flow.answering import Answering
 from stream_infer.flow.channel import END
 from stream_infer.flow.commands import Command, Commit, Forward, Pause, Resume, Seek, Stop
@@ -19,6 +21,7 @@ from stream_infer.flow.notices import (
     ForwardDone,
     ForwardFailed,
     Notice,
+    Pass,
     Read,
     TaskAssigned,
     TaskId,
@@ -54,6 +57,7 @@ class Flow:
         self.plan, self._static, self._mode = plan, static, mode
         self._work = work or self._planned_work
         self.stats = Stats()
+        self.sizing = Sizing({name: model.batch for name, model in plan.models.items()}, live=not mode.deterministic)
         self.tasks: dict[TaskId, Task] = {}
         self._intakes = Intakes(plan, at_once=not mode.deterministic)
         self._jobs: dict[int, tuple[TaskId, str]] = {}  # who asked, and which model
@@ -106,7 +110,7 @@ class Flow:
     def _planned_work(self, section: SectionPlan, partition: int) -> Work:
         if any(isinstance(step, LearnStep) for step in section.steps):
             return Learning(self.plan, section, self._static, self.stats)
-        return Answering(self.plan, section, partition, self._static, self._next_job, self.stats)
+        return Answering(self.plan, section, partition, self._static, self._next_job, self.stats, self.sizing)
 
     def _next_job(self) -> int:
         self._job += 1
@@ -187,7 +191,7 @@ class Flow:
         return [Resume(again)] if again else []
 
     def _tick(self, notice: Tick) -> list[Command]:
-        self._now = notice.now
+        self._now, self.sizing.wall_ms = notice.now, notice.wall
         commands: list[Command] = []
         for task in list(self.tasks.values()):
             task.time(notice.at_end, self._mode.ends)
@@ -211,9 +215,15 @@ class Flow:
         task, model = self.tasks[asked[0]], asked[1]
         outputs = notice.outputs if isinstance(notice, ForwardDone) else None
         reason = notice.reason if isinstance(notice, ForwardFailed) else ""
-        if isinstance(notice, ForwardDone):
-            self.stats.batches_now.append((model, len(notice.outputs), notice.seconds))
+        if isinstance(notice, ForwardDone) and notice.passed is not None:
+            self._passed(model, notice.passed)
         return self._numbered(task, task.answered(notice.job, outputs, reason, self._now))
+
+    def _passed(self, model: str, passed: Pass) -> None:
+        """A forward pass ended: while a commit is due no rows follow, and none could have joined it."""
+        self.sizing.passed(model, passed.rows + passed.padded, passed.seconds)
+        drains = self._draining and passed.why == NOTHING_WAITS
+        self.stats.batches_now.append((model, replace(passed, why=DRAIN) if drains else passed))
 
     def _numbered(self, task: Task, commands: list[Command]) -> list[Command]:
         for command in commands:

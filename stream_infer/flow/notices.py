@@ -37,13 +37,32 @@ class Read:
     fetched: Fetched
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A forward pass as it was run. rows: real ones, of all jobs in it; padded: rows of nothing beside them; seconds: what it took.
+
+    waited_s: how long its oldest rows waited for the model; why: what made it leave (see batching.sizing); rows_max: so many could have gone.
+    """
+
+    rows: int
+    seconds: float
+    padded: int = 0
+    waited_s: float = 0.0
+    why: str = ""
+    rows_max: int = 0
+
+
 @dataclass(slots=True)
 class ForwardDone:
-    """A model answered. outputs: float64[rows, outputs]; seconds: what the forward pass took."""
+    """A model answered. outputs: float64[rows, outputs]; seconds: what the forward pass took.
+
+    passed: the pass; None when another job of the same pass has told of it.
+    """
 
     job: int
     outputs: Floats
     seconds: float
+    passed: Pass | None = None
 
 
 @dataclass(slots=True)
@@ -56,10 +75,14 @@ class ForwardFailed:
 
 @dataclass(slots=True)
 class Tick:
-    """Time goes on. now: ms, monotone; at_end: partitions of which everything known has been read."""
+    """Time goes on. now: ms, monotone; at_end: partitions of which everything known has been read.
+
+    wall: ms since 1970, for deadlines; None in a deterministic run, where no row is ever late.
+    """
 
     now: int
     at_end: frozenset[Partition]
+    wall: int | None = None
 
 
 @dataclass(slots=True)

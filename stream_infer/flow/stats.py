@@ -8,6 +8,7 @@ import numpy as np
 
 from stream_infer.feedback import Joined
 from stream_infer.flow.deciding import Choice
+from stream_infer.flow.notices import Pass
 from stream_infer.records import Bools, Floats, Ints, Text
 from stream_infer.topology.plan import DecideStep
 
@@ -39,7 +40,7 @@ class Stats:
     feedback: dict[str, int] = field(default_factory=dict)
     answered_now: list[Answered] = field(default_factory=list)
     joined_now: list[Joined] = field(default_factory=list)
-    batches_now: list[tuple[str, int, float]] = field(default_factory=list)  # model, rows, seconds
+    batches_now: list[tuple[str, Pass]] = field(default_factory=list)  # by model
 
     def rejected(self, stage: str, count: int) -> None:
         """Rows went to the reject topic."""
@@ -67,7 +68,7 @@ class Stats:
         if len(joined):
             self.joined_now.append(joined)
 
-    def drain(self) -> tuple[list[Answered], list[Joined], list[tuple[str, int, float]]]:
+    def drain(self) -> tuple[list[Answered], list[Joined], list[tuple[str, Pass]]]:
         """What came since the last call."""
         out = self.answered_now, self.joined_now, self.batches_now
         self.answered_now, self.joined_now, self.batches_now = [], [], []

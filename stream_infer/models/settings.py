@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stream_infer.batching.settings import BatchSettings
 from stream_infer.features.settings import Input
-
-
-@dataclass(frozen=True)
-class BatchSettings:
-    """rows_max: no batch is larger. None: the knee of the measured cost curve decides, at most 4096."""
-
-    rows_max: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stream_infer.decide.settings import PolicySettings, Where
+from stream_infer.decide.settings import DeadlineSettings, PolicySettings, Where
 from stream_infer.features.settings import FeatureSettings, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings
 from stream_infer.models.settings import ModelSettings
@@ -90,7 +90,10 @@ class RepartitionStep:
 
 @dataclass(frozen=True)
 class DecideStep:
-    """One of `arms` (names of models) answers each row that passes `where`; `shadows` run on every such row and only leave a mark."""
+    """One of `arms` (names of models) answers each row that passes `where`; `shadows` run on every such row and only leave a mark.
+
+    With a deadline whose `late` is fallback, the last arm is the fallback; the policy gives it no share.
+    """
 
     name: str
     arms: tuple[str, ...]
@@ -98,6 +101,7 @@ class DecideStep:
     where: Where | None = None
     shadows: tuple[str, ...] = ()
     emits_to: str | None = None  # the stream of predictions
+    deadline: DeadlineSettings | None = None
 
 
 @dataclass(frozen=True)

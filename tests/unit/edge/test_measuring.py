@@ -52,8 +52,8 @@ def plan(tmp_path: Path) -> Plan:
 @given(st.floats(1e-6, 1e-3), st.floats(1e-9, 1e-6))
 def test_the_knee_is_the_smallest_size_within_five_percent_of_the_cheapest(fixed: float, per_row: float) -> None:
     model = Costly(lambda rows: fixed + per_row * rows)
-    curve, largest = cost_curve(model, model.clock)
-    assert largest == SIZES_PROBED[-1]
+    curve = cost_curve(model, model.clock)
+    assert curve.rows_most == SIZES_PROBED[-1]
     assert curve.sizes == SIZES_PROBED
     assert model.asked == [size for size in SIZES_PROBED for _ in range(RUNS)]
     assert curve.seconds == pytest.approx([fixed + per_row * size for size in SIZES_PROBED])
@@ -63,8 +63,10 @@ def test_the_knee_is_the_smallest_size_within_five_percent_of_the_cheapest(fixed
     assert all(cost[size] > 1.0499 * best for size in SIZES_PROBED if size < curve.knee())
 
 
-def rows_of(plan: Plan, model: Costly) -> int | None:
-    return measured(plan, {"twice": model}, model.clock).models["twice"].batch.rows_max
+def rows_of(plan: Plan, model: Costly) -> int:
+    curve = measured(plan, {"twice": model}, model.clock).models["twice"].batch.curve
+    assert curve is not None
+    return curve.best()
 
 
 def test_a_slow_model_is_not_asked_for_longer_than_a_second(plan: Plan) -> None:

@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from stream_infer.edge.progress import Progress, block, clock, error_so_far, is_live, line, milliseconds
-from stream_infer.edge.telemetry import ArmFigures, Snapshot
+from stream_infer.edge.totals import ArmFigures, Snapshot
 
 BOUNDS = np.array([0.01, 0.1, 1.0])
 

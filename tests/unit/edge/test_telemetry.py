@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream_infer.batching import CostCurve
 from stream_infer.edge.metrics import LATENCY_S, METRICS, PREFIX, quantile
 from stream_infer.edge.telemetry import SERIES_MAX, Telemetry
+from stream_infer.flow.notices import Pass
 
 
 class Clock:
@@ -71,7 +73,10 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
     telemetry.stale_dropped(3)
     telemetry.in_flight(77)
     telemetry.answered(np.array([0.01, 0.02]))
-    telemetry.batch("net", 300, 0.004, "slot")
+    telemetry.passes("net", [Pass(300, 0.004, 212, 0.002, "full", 512), Pass(512, 0.006, 0, 0.0, "nothing_waits", 512)])
+    telemetry.sizing("net", rows_max=512, curve=CostCurve((1, 512), (0.001, 0.006)))
+    telemetry.backlog(True)
+    telemetry.late("eta", "drop", 3)
     telemetry.model_live("net", "v1")
     telemetry.model_live("net", "v2")
     telemetry.decided("eta", ("net", "ridge"), np.array([400, 100]), np.array([0.8, 0.2]), 41)
@@ -99,9 +104,18 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
         ("rows_in_flight", ()): 77,
         ("e2e_latency_seconds_count", ("answered",)): 2,
         ("batch_rows_bucket", ("net", "256")): 0,
-        ("batch_rows_bucket", ("net", "512")): 1,
+        ("batch_rows_bucket", ("net", "512")): 2,
         ("forward_seconds_bucket", ("net", "0.005")): 1,
-        ("batches_total", ("net", "slot")): 1,
+        ("batches_total", ("net", "full")): 1,
+        ("batches_total", ("net", "nothing_waits")): 1,
+        ("batch_fill_ratio_bucket", ("net", "0.5")): 0,
+        ("batch_fill_ratio_bucket", ("net", "0.75")): 1,
+        ("batch_wait_seconds_bucket", ("net", "0.0025")): 2,
+        ("batch_padded_rows_total", ("net",)): 212,
+        ("batch_rows_max", ("net",)): 512,
+        ("batch_curve_seconds", ("net", "512")): 0.006,
+        ("batching_backlog", ()): 1,
+        ("rows_late_total", ("eta", "drop")): 3,
         ("model_info", ("net", "v2")): 1,
         ("model_swaps_total", ("net",)): 1,
         ("arm_pulls_total", ("eta", "net")): 400,
