@@ -20,14 +20,20 @@ Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Selection = Ints | Bools | slice  # of rows
+_T = TypeVar("_T", bound=np.generic)
 
 
-def sealed(data: Bytes) -> Bytes:
-    """The same bytes, contiguous and read-only: the one form of a block that kernels are compiled for."""
-    if data.flags.writeable or not data.flags.c_contiguous:
-        data = np.ascontiguousarray(data).view()
-        data.setflags(write=False)
-    return data
+def sealed(pool: NDArray[_T]) -> NDArray[_T]:
+    """The same bytes or items, contiguous and read-only: the one form of a block for which kernels are compiled."""
+    if pool.flags.writeable or not pool.flags.c_contiguous:
+        pool = np.ascontiguousarray(pool).view()
+        pool.setflags(write=False)
+    return pool
+
+
+def plain(places: Ints) -> Ints:
+    """The same numbers, contiguous and writable: the one form of starts and sizes for which kernels are compiled."""
+    return places if places.flags.carray else places.copy()
 
 
 @dataclass(slots=True)
@@ -147,7 +153,6 @@ class Lists:
 
 
 Column = Numbers | Text | Lists
-_T = TypeVar("_T", bound=np.generic)
 
 
 def _gathered(pool: NDArray[_T], start: Ints, size: Ints, total: int) -> tuple[Ints, NDArray[_T]]:

@@ -9,7 +9,7 @@ from stream_infer.codec.avro_read import KINDS, program, read_items, read_record
 from stream_infer.codec.avro_row import RowReader
 from stream_infer.codec.resolution import Resolution
 from stream_infer.codec.schema import NUMBER_DTYPES, FieldSchema, RecordSchema
-from stream_infer.records import Bools, Bytes, Column, Ints, Lists, Numbers, Rejected, Text, sealed
+from stream_infer.records import Bools, Bytes, Column, Ints, Lists, Numbers, Rejected, Text, plain, sealed
 
 _LONG, _BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
@@ -36,7 +36,7 @@ class AvroDecoder:
         rows = len(values)
         planes = np.empty(self._planes * rows + len(self._lines), dtype=np.int64)
         blob = sealed(values.blob)
-        odd = read_records(self._lines, blob, np.ascontiguousarray(values.start), np.ascontiguousarray(values.size), planes)
+        odd = read_records(self._lines, blob, plain(values.start), plain(values.size), planes)
         longs = planes[: self._planes * rows].reshape(self._planes, rows)
         views = [longs.view(dtype)[:, :rows] for dtype in self._dtypes]
         written: list[Column] = []

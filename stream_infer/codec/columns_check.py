@@ -30,9 +30,13 @@ def _checked(field: FieldSchema, column: Column, rows: int) -> Column:
         raise ValueError(f"field {field.name}: row {int(np.argmin(column.valid))} is absent, expected {field.kind} in every row")
     if field.kind in NUMBER_DTYPES:
         if isinstance(column, Numbers):
+            if column.values.dtype == NUMBER_DTYPES[field.kind]:
+                return column
             return Numbers(_numbers(field, field.kind, column.values), column.valid)
     elif field.kind == "array":
         if isinstance(column, Lists):
+            if column.items.dtype == NUMBER_DTYPES[field.item]:
+                return column
             return Lists(_numbers(field, field.item, column.items), column.start, column.size, column.valid)
     elif isinstance(column, Text):
         if field.kind == "fixed":

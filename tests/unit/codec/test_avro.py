@@ -441,3 +441,22 @@ def test_integers_widen_to_the_schemas_numbers_when_written() -> None:
     encoder = AvroEncoder(parse_schema(json.dumps(one_field("double"))))
     assert encoder.encode({"f": Numbers(np.array([3]))}).raw() == [struct.pack("<d", 3.0)]
     assert encoder.encode({"f": Numbers(np.zeros(0))}).raw() == []
+
+
+LONGS, DOUBLES = ({"type": "array", "items": kind} for kind in ("long", "double"))
+SPANS: list[tuple[Any, Any]] = [
+    ("string", lambda start, size: Text(np.zeros(9, dtype=np.uint8), start, size)),
+    (LONGS, lambda start, size: Lists(np.zeros(9, dtype=np.int64), start, size)),
+    (DOUBLES, lambda start, size: Lists(np.zeros(9), start, size)),
+]
+
+
+@pytest.mark.parametrize(("kind", "column"), SPANS)
+@pytest.mark.parametrize(("start", "size"), [(-1, 2), (8, 2), (10, 1), (2**62, 1), (0, 10), (0, -1)])
+def test_spans_outside_of_their_block_are_refused_and_never_read(kind: Any, column: Any, start: int, size: int) -> None:
+    encoder = AvroEncoder(parse_schema(json.dumps(one_field(["null", kind]))))
+    spans = column(np.array([0, start]), np.array([1, size]))
+    with pytest.raises(ValueError, match=r"field f: row 1 points outside of its block|negative size"):
+        encoder.encode({"f": spans})
+    spans.valid = np.array([True, False])  # what is absent may point anywhere
+    assert len(encoder.encode({"f": spans})) == 2
