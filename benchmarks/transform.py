@@ -21,7 +21,7 @@ def cases(fmt: str) -> list[Case]:
         ours.case("ours-eo", "stream-infer, exactly once", "eo", ours.linear),
         ours.case("ours-alo", "stream-infer, at least once", "alo", ours.linear),
         *peers.loops(fmt),
-        *peers.frameworks("transform", fmt),
+        *peers.frameworks(fmt),
     ]
 
 

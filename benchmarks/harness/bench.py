@@ -14,12 +14,12 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import events
+from benchmarks.harness import environments, events
 from benchmarks.harness.broker import ROOT, Cluster, cluster
 from benchmarks.harness.case import Case, Load
 from benchmarks.harness.preload import fill, made
@@ -88,6 +88,7 @@ def main(bench: Bench, arguments: Sequence[str] | None = None) -> int:
 
 def run_all(broker: Cluster, bench: Bench, fmt: str, cases: list[Case], wanted: argparse.Namespace) -> list[dict[str, Any]]:
     """Rows of the table, each with all its runs: every repeat runs all cases, in another order."""
+    cases = [replace(case, absent=case.absent or (environments.absent(case.peer) if case.peer else None)) for case in cases]
     runs: dict[str, list[dict[str, Any]]] = {case.name: [] for case in cases}
     loads: dict[int, Load] = {}
     draw = random.Random(1)

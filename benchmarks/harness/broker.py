@@ -80,7 +80,7 @@ class Cluster:
     def ends(self, topic: str, partitions: int, *, committed: bool = False) -> dict[int, int]:
         """Next offset of each partition. committed: the last stable one."""
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
+        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}  # type: ignore[no-untyped-call]
         until = time.monotonic() + ASK_S_MAX
         while True:
             found = self.admin.list_offsets(asked, isolation_level=level, request_timeout=20.0)

@@ -18,7 +18,7 @@ class Case:
 
     command: the command line; in place of one that needs files in its folder first: a function of the BENCH_ variables that makes them and
     returns it. share: of the records of a full run. environment: besides the BENCH_ variables. absent: why it cannot run here.
-    floor: this row is what the others are compared with, not a competitor. group: rows of one group are not compared with another's.
+    peer: whose environment it needs, made before the first run. floor: this row is what the others are compared with, not a competitor.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Case:
     share: float = 1.0
     environment: Mapping[str, str] = field(default_factory=dict)
     absent: str | None = None
+    peer: str | None = None
     floor: bool = False
     ours: bool = False
 

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import venv
 from functools import cache
 from pathlib import Path
 
 from benchmarks.harness.broker import ROOT, SCRATCH
 
 PEERS = ROOT / "benchmarks/peers"
+
+
+def python_of(name: str) -> str:
+    """Where the environment's Python stands once it is ready."""
+    return str(SCRATCH / name / "bin/python")
 
 
 @cache
@@ -27,7 +31,7 @@ def ready(name: str) -> Path | None:
     if stamp.exists() and stamp.read_text() == wanted:
         return python
     SCRATCH.mkdir(exist_ok=True)
-    venv.create(folder, with_pip=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(PEERS / name / "requirements.txt")]
     print(f"environment of {name}: installing {', '.join(wanted.split())}", flush=True)
     with (SCRATCH / f"{name}.log").open("wb") as log:

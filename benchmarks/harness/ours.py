@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from benchmarks.harness.events import AGGREGATES, BIAS, EVENT, INPUTS, VALUE, WE
 from stream_infer.models.linear import LinearModel
 from stream_infer.records import Floats
 
-PROGRAM = str(Path(sys.executable).with_name("stream-infer"))
+# Another checkout's program, to measure it against this one.
+PROGRAM = os.environ.get("STREAM_INFER_PROGRAM") or str(Path(sys.executable).with_name("stream-infer"))
 GUARANTEES = {"eo": "exactly_once", "alo": "at_least_once"}
 TOPOLOGY = """\
 name: {BENCH_GROUP}

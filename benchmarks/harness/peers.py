@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from benchmarks.harness import environments
 from benchmarks.harness.case import Case
@@ -16,15 +15,15 @@ def python_case(
     name: str, title: str, script: str, *arguments: str, peer: str | None = None, exactly_once: bool = False, share: float = 1.0
 ) -> Case:
     """script: below benchmarks/peers. peer: whose environment it runs in (None: ours)."""
-    python: Path | None = Path(sys.executable) if peer is None else environments.ready(peer)
+    python = sys.executable if peer is None else environments.python_of(peer)
     return Case(
         name,
         title,
-        (str(python), str(PEERS / script), *arguments),
+        (python, str(PEERS / script), *arguments),
         "exactly_once" if exactly_once else "at_least_once",
         share,
         SHARED,
-        None if peer is None else environments.absent(peer),
+        peer=peer,
     )
 
 
@@ -42,6 +41,23 @@ def loops(fmt: str) -> list[Case]:
     return cases
 
 
-def frameworks(benchmark: str, fmt: str) -> list[Case]:
-    """Faust, Quix, Bytewax, aiokafka."""
-    return []
+def frameworks(fmt: str) -> list[Case]:
+    """Faust, Quix, Bytewax and aiokafka: consume, score, produce."""
+    codec = "fastavro" if fmt == "avro" else "orjson"
+    cases = [
+        python_case("aiokafka", f"aiokafka, getmany(1000), {codec} + numpy, uvloop", "aiokafka/transform.py", peer="aiokafka"),
+        python_case("quix-alo", f"Quix Streams, {codec}, at least once", "quix/transform.py", peer="quix"),
+        python_case("quix-eo", f"Quix Streams, {codec}, exactly once", "quix/transform.py", peer="quix", exactly_once=True),
+        python_case("faust-best", f"Faust, take(1000), {codec} + numpy, uvloop", "faust/transform.py", "best", peer="faust", share=0.05),
+        python_case(
+            "faust",
+            f"Faust, {'fastavro' if fmt == 'avro' else 'Records'}, defaults",
+            "faust/transform.py",
+            "default",
+            peer="faust",
+            share=0.05,
+        ),
+    ]
+    command = (environments.python_of("bytewax"), "-m", "bytewax.run", str(PEERS / "bytewax/transform.py"))
+    title = f"Bytewax, batches of 1000, {codec} + numpy (no recovery store)"
+    return [*cases, Case("bytewax", title, command, environment=SHARED, peer="bytewax")]

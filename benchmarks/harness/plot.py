@@ -1,6 +1,6 @@
-"""plot: processor time per event, one bar per case, one panel per format. A script of its own: it runs where matplotlib is. report → *plot*.
+"""plot: processor time per event, one bar per case, one panel per format. It runs where matplotlib is. report → *plot*.
 
-    .bench/plot/bin/python benchmarks/harness/plot.py benchmarks/results/transform.json
+.bench/plot/bin/python benchmarks/harness/plot.py benchmarks/results/transform.json
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
+import matplotlib as mpl  # type: ignore[import-not-found]
 
 mpl.use("Agg")
 mpl.rcParams["svg.hashsalt"] = "stream-infer"  # the same figures give the same file
@@ -38,7 +39,7 @@ def main(path: Path) -> None:
     plt.close(figure)
 
 
-def panel(axis: plt.Axes, name: str, rows: list[dict]) -> None:
+def panel(axis: plt.Axes, name: str, rows: list[dict[str, Any]]) -> None:
     places = range(len(rows))
     values = [row["cpu_us"] for row in rows]
     spans = [[run["cpu_us"] for run in row["runs"] if "cpu_us" in run] for row in rows]

@@ -1,0 +1,33 @@
+"""Quix Streams: apply() and to_topic(), one record at a time, which is the only way it has. peer → *transform*.
+
+Bytes in and out with the codec of all peers: its own JSON serialisers do the same with one more call.
+"""
+
+from __future__ import annotations
+
+import peer
+from quixstreams import Application
+
+app = Application(
+    broker_address=peer.BOOTSTRAP,
+    consumer_group=peer.GROUP,
+    auto_offset_reset="earliest",
+    commit_interval=peer.COMMIT_S,
+    processing_guarantee="exactly-once" if peer.EXACTLY_ONCE else "at-least-once",
+    consumer_extra_config={"fetch.queue.backoff.ms": 5},
+    producer_extra_config={"linger.ms": 5, "queue.buffering.max.messages": 500_000, "retry.backoff.ms": 10},
+    state_dir=peer.FOLDER,
+    loglevel="WARNING",
+)
+reads = app.topic(peer.IN, key_deserializer="bytes", value_deserializer="bytes")
+writes = app.topic(peer.OUT, key_serializer="bytes", value_serializer="bytes")
+
+
+def work(value: bytes) -> bytes:
+    return peer.to_bytes(peer.scored(peer.from_bytes(value)))
+
+
+app.dataframe(reads).apply(work).to_topic(writes)
+
+if __name__ == "__main__":
+    app.run()
