@@ -9,7 +9,6 @@ from itertools import count
 import numpy as np
 
 from stream_infer.codec.framing import PREFIX_BYTES
-from stream_infer.codec.internal import PREDICTION
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.report.columns import Labels, Predictions
 from stream_infer.edge.report.digest import digest
@@ -18,6 +17,9 @@ from stream_infer.feedback_settings import FeedbackSettings
 from stream_infer.flow.rows import GOOD, Intake, Rows
 from stream_infer.records import Column, Lists, Numbers, Text, concat_columns
 from stream_infer.topology.plan import DecideStep, FeedbackStep, Plan, StreamPlan
+
+_NEEDED: tuple[str, ...] = ("prediction_id", "event_time", "answer", "arm", "propensity", "propensities", "policy_version", "shadows")
+_NEEDED += ("source_topic", "source_partition", "source_offset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,11 @@ def _read(stream: StreamPlan, transport: KafkaTransport) -> Iterator[Rows]:
 
 
 def _columns(stream: StreamPlan, transport: KafkaTransport) -> tuple[dict[str, Column], list[bytes]]:
-    intake = Intake(StreamPlan(stream.name, stream.topic, PREDICTION, stream.partitions, format=stream.format, framing=stream.framing))
+    intake = Intake(stream)
+    lacking = [name for name in _NEEDED if name not in {field.name for field in intake.schema.fields}]
+    if lacking:
+        fix = f"leave `fields` out of the emit stage, or add: {', '.join(lacking)}"
+        raise EnvironmentMissing(f"topic {stream.topic} does not hold what a report tells", got=f"no {lacking[0]}", fix=fix)
     parts: list[Rows] = []
     values: list[bytes] = []
     skip = PREFIX_BYTES if stream.framing == "confluent" and stream.format == "avro" else 0

@@ -60,21 +60,29 @@ class LookupSettings:
         return tuple(name for name, _ in self.take)
 
 
+WIDE = ("list", "numbers", "floats32")  # kinds of inputs that take many columns from one field
+
+
 @dataclass(frozen=True)
 class Input:
-    """One entry of a model's `inputs`. kind: number | one_hot | is_missing.
+    """One entry of a model's `inputs`. kind: number | one_hot | is_missing | list | numbers | floats32.
 
     number: the field, `missing` in place of an absent value or NaN. one_hot: one column per value of `values`.
-    is_missing: 1.0 where the field is absent or NaN.
+    is_missing: 1.0 where the field is absent or NaN. The others are `size` columns: the items of a list, the numbers of a
+    text that `separator` joins, the little-endian float32 numbers of a bytes or fixed field.
     """
 
     field: str
     kind: str = "number"
     missing: float | None = None
     values: tuple[str, ...] = ()
+    size: int = 0
+    separator: str = ","
 
     def columns(self) -> tuple[str, ...]:
         """The names of the columns of the matrix this entry becomes."""
         if self.kind == "one_hot":
             return tuple(f"{self.field}={value}" for value in self.values)
+        if self.kind in WIDE:
+            return tuple(f"{self.field}[{place}]" for place in range(self.size))
         return (f"{self.field}?",) if self.kind == "is_missing" else (self.field,)

@@ -8,11 +8,20 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.errors import ModelError
-from stream_infer.features.settings import Input
+from stream_infer.features.settings import WIDE, Input
+from stream_infer.features.wide import fill, finite_rows, gap
 from stream_infer.hashing import hash64, words_at
 from stream_infer.records import Bools, Bytes, Column, Floats, Lists, Matrix, Numbers, Text
 
 _KINDS = {Numbers: "a number", Text: "a text", Lists: "a list"}
+_TYPES: dict[str, tuple[type[Numbers] | type[Text] | type[Lists], ...]] = {
+    "number": (Numbers,),
+    "one_hot": (Text,),
+    "is_missing": (Numbers, Text, Lists),
+    "list": (Lists,),
+    "numbers": (Text,),
+    "floats32": (Text,),
+}
 
 
 class Vectoriser:
@@ -20,41 +29,57 @@ class Vectoriser:
 
     def __init__(self, inputs: tuple[Input, ...]) -> None:
         self.inputs = inputs
+        self._widths = [len(entry.columns()) for entry in inputs]
         self.columns = tuple(name for entry in inputs for name in entry.columns())
         self._choices = {entry: _Choices(entry.values) for entry in inputs if entry.kind == "one_hot"}
         for entry in inputs:
-            if entry.kind not in ("number", "one_hot", "is_missing"):
-                raise ModelError(f"input `{entry.field}`: got kind {entry.kind}, expected number, one_hot or is_missing")
+            if entry.kind not in _TYPES:
+                raise ModelError(f"input `{entry.field}`: got kind {entry.kind}, expected one of: {', '.join(_TYPES)}")
 
     def matrix(self, columns: dict[str, Column]) -> Matrix:
         """float32[n, len(self.columns)], C-contiguous. columns: name → column, all of n rows; others than the inputs are left alone.
 
         number: absent rows and NaN become `missing`, or NaN if that is not given (see `incomplete`). one_hot: 1.0 in the
-        column of the row's text, all 0.0 for other texts and absent ones. is_missing: 1.0 where absent or NaN.
+        column of the row's text, all 0.0 for other texts and absent ones. is_missing: 1.0 where absent or NaN. list, numbers,
+        floats32: NaN in all columns of a row that has not exactly `size` numbers.
         ModelError names a field that is not there or of another kind.
         """
         rows = len(next(iter(columns.values()))) if columns else 0
-        out = np.zeros((rows, len(self.columns)), dtype=np.float32)
+        alone = len(self.inputs) == 1 and self.inputs[0].kind in WIDE  # then every cell is written anyway
+        out = (np.empty if alone else np.zeros)((rows, len(self.columns)), dtype=np.float32)
         numbers: dict[str, Floats] = {}
         at = 0
-        for entry in self.inputs:
+        for entry, width in zip(self.inputs, self._widths, strict=True):
             column = _column(entry, columns)
             if entry.kind == "one_hot":
                 assert isinstance(column, Text)
-                self._choices[entry].mark(column, out[:, at : at + len(entry.values)])
+                self._choices[entry].mark(column, out[:, at : at + width])
+            elif entry.kind in WIDE:
+                fill(entry, column, out[:, at : at + width])
             elif entry.kind == "is_missing":
                 out[:, at] = _missing(entry, column, numbers)
             else:
                 assert isinstance(column, Numbers)
                 with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, see `incomplete`
                     out[:, at] = _filled(entry, column, numbers)
-            at += len(entry.columns())
+            at += width
         return out
 
     def incomplete(self, matrix: Matrix) -> Bools:
         """bool[n]: rows in which a number without `missing` is absent, or a number is infinite: a model must not see them."""
-        out: Bools = np.logical_or.reduce(~np.isfinite(matrix), axis=1)
-        return out
+        return ~finite_rows(matrix)
+
+    def gap(self, columns: dict[str, Column], matrix: Matrix, row: int) -> str:
+        """Why a row is incomplete. columns: as matrix() took them; matrix: what it gave."""
+        place = int(np.flatnonzero(~np.isfinite(matrix[row]))[0])
+        entry = self.inputs[int(np.searchsorted(np.cumsum(self._widths), place, side="right"))]
+        wide = gap(entry, columns[entry.field], row) if entry.kind in WIDE else None
+        if wide is not None:
+            return wide
+        name, value = self.columns[place], float(matrix[row, place])
+        if entry.kind in WIDE or not np.isnan(value):
+            return f"input `{name}` is {value}, expected a finite number"
+        return f"input `{name}` is absent; give it a value with `{{name: {name}, missing: 0}}`"
 
 
 class _Choices:
@@ -95,7 +120,7 @@ def _equal(blob: Bytes, start: int, raw: Bytes) -> bool:
 
 def _column(entry: Input, columns: dict[str, Column]) -> Column:
     column = columns.get(entry.field)
-    expected = {"number": (Numbers,), "one_hot": (Text,), "is_missing": (Numbers, Text, Lists)}[entry.kind]
+    expected = _TYPES[entry.kind]
     if column is None:
         raise ModelError(f"input `{entry.field}` ({entry.kind}): got no such column, expected one of: {', '.join(sorted(columns))}")
     if not isinstance(column, expected):

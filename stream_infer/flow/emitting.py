@@ -51,8 +51,10 @@ class AnswerEmitter:
 
     def __init__(self, step: DecideStep, stream: StreamPlan | None, decisions_topic: str, partition: int, partitions: int) -> None:
         self._step, self._stream, self._decisions_topic, self._partition = step, stream, decisions_topic, partition
-        form, framing = (stream.format, stream.framing) if stream is not None else ("avro", "confluent")
-        self._predictions = RowEncoder(parse_schema(PREDICTION), form, framing)
+        schema, form, framing = (PREDICTION, "avro", "confluent") if stream is None else (stream.schema, stream.format, stream.framing)
+        record = parse_schema(schema)
+        self._fields = tuple(field.name for field in record.fields)
+        self._predictions = RowEncoder(record, form, framing)
         self._decisions = RowEncoder(parse_schema(DECISION), "avro", "confluent")
         # Partition p answers into partition p where the counts allow it: then the order of the input is the order of the output.
         self._into = partition if stream is not None and stream.partitions == partitions else None
@@ -66,7 +68,9 @@ class AnswerEmitter:
         keys = answer_keys(choice, key).take(rows)
         out: list[Produce] = []
         if self._stream is not None:
-            predictions = common | self._answer_columns(choice, rows, offsets)
+            ours = common | self._answer_columns(choice, rows, offsets)
+            carried = choice.flowing.columns
+            predictions = {name: ours[name] if name in ours else carried[name].take(rows) for name in self._fields}
             out.append(Produce(self._stream.topic, self._into, keys, self._predictions.encode(predictions)))
         arm = Numbers(choice.arm[rows].astype(np.int32))
         decisions = common | {"arm": arm, "features": Lists.of_matrix(context[rows])}

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from stream_infer.feedback import Decisions, FeedbackJoin, FeedbackRows, Joined
+from stream_infer.flow.addresses import addresses
 from stream_infer.flow.channel import BEGIN, END
 from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.emitting import JoinedEmitter, RejectEmitter
@@ -52,8 +53,6 @@ class Joining:
             return None
         settings = self._step.settings
         columns = {name: column.take(mine) for name, column in kept.columns.items()}
-        places = zip(kept.partition[mine].tolist(), kept.offsets[mine].tolist(), strict=True)
-        address = Text.of(f"{self._topic}-{partition}-{offset}" for partition, offset in places)
         own = None if settings.feedback_id is None else as_text(columns[settings.feedback_id])
         return FeedbackRows(
             ids=as_text(columns[settings.on]),
@@ -61,7 +60,7 @@ class Joining:
             order_key=kept.keys[mine],
             labels=numbers(columns[settings.label]),
             feedback_ids=own,
-            address=address,
+            address=addresses(self._topic, kept.partition[mine], kept.offsets[mine]),
         )
 
     def advance(self, reached: int, rejects: RejectEmitter, stats: Stats) -> list[Command]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stream_infer.codec.internal import JOINED, PREDICTION, REJECT
+from stream_infer.codec.internal import JOINED, REJECT
 from stream_infer.flow.rows import GOOD, Intake
 from stream_infer.records import Fetched
 from stream_infer.sim.broker import EVERYTHING, Partition, SimBroker
 from stream_infer.sim.history import Answer, Place
 from stream_infer.sim.log import Record, fetched
-from stream_infer.topology.plan import Plan, StreamPlan
+from stream_infer.topology.plan import DecideStep, Plan, StreamPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class Follower:
 
 def predictions_of(plan: Plan) -> StreamPlan:
     """The stream of predictions as a reader knows it."""
-    streams = [stream for stream in plan.streams.values() if stream.schema == PREDICTION]
-    return streams[0]
+    steps = [step for section in plan.sections for step in section.steps if isinstance(step, DecideStep)]
+    return next(plan.streams[step.emits_to] for step in steps if step.emits_to is not None)
 
 
 def rejects_of(plan: Plan) -> StreamPlan:

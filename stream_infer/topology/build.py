@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream_infer.codec.internal import JOINED, PREDICTION, REJECT
+from stream_infer.codec.internal import JOINED
 from stream_infer.errors import TopologyError
 from stream_infer.topology.build_settings import model_settings
 from stream_infer.topology.build_steps import build_section, learn_section
@@ -10,6 +10,7 @@ from stream_infer.topology.check import Checked, check
 from stream_infer.topology.check_names import inputs_and_outputs
 from stream_infer.topology.check_streams import Files
 from stream_infer.topology.client import client_settings
+from stream_infer.topology.emit_schema import written_schemas
 from stream_infer.topology.hop_schema import AT_MS, hop_schema
 from stream_infer.topology.placement import Draft
 from stream_infer.topology.plan import DecideAt, EmitPlan, Plan, SectionPlan, StreamPlan
@@ -74,9 +75,9 @@ def build(checked: Checked, base: str = ".") -> Plan:
 def _user_streams(checked: Checked) -> dict[str, StreamPlan]:
     spec = checked.spec
     _, outputs = inputs_and_outputs(spec)
-    rejects = {stage.maybe_text("rejects") for _, stage in spec.stages_of("emit")}
+    written = written_schemas(spec, checked.schemas)
     return {
-        key: _written(key, section, REJECT if key in rejects else PREDICTION) if key in outputs else _stream(checked, key, section)
+        key: _written(key, section, written[key]) if key in outputs else _stream(checked, key, section)
         for key, section in spec.streams.items()
     }
 

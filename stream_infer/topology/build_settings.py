@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from stream_infer.decide.settings import PolicySettings
-from stream_infer.features.settings import Aggregate, FeatureSettings, Input, LookupSettings
+from stream_infer.features.settings import WIDE, Aggregate, FeatureSettings, Input, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings, RewardSettings
 from stream_infer.models.settings import BatchSettings, LearnerSettings, ModelSettings
 from stream_infer.topology.columns import kind_of_aggregate
@@ -77,6 +77,9 @@ def _input(item: Value) -> Input:
         return Input(section.text("one_hot"), "one_hot", values=section.texts("values"))
     if section.has("is_missing"):
         return Input(section.text("is_missing"), "is_missing")
+    for kind in WIDE:
+        if section.has(kind):
+            return Input(section.text(kind), kind, size=section.integer("size"), separator=section.maybe_text("separator") or ",")
     return Input(section.text("name"), missing=section.maybe_number("missing"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream_infer.features.settings import WIDE
 from stream_infer.topology import columns as col
 from stream_infer.topology.check_streams import check_path
 from stream_infer.topology.columns import Columns, check_column
@@ -37,6 +38,9 @@ def _wants(item: Value) -> list[tuple[Value, col.Want, str]]:
         ("name", col.A_NUMBER, ""),
         ("one_hot", col.A_TEXT, "name a number as it is, without one_hot"),
         ("is_missing", col.ANYTHING, ""),
+        ("list", col.A_LIST, ""),
+        ("numbers", col.A_TEXT, "write `{list: …, size: …}` if it is an array"),
+        ("floats32", col.PACKED, "write `{list: …, size: …}` if it is an array"),
     )
     return [(value, want, fix) for name, want, fix in wants if (value := section.get(name)) is not None]
 
@@ -50,6 +54,9 @@ def columns_of_input(item: Value) -> tuple[str, ...]:
         return ()
     if section.has("one_hot"):
         return tuple(f"{section.maybe_text('one_hot')}={value}" for value in section.texts("values"))
+    for kind in WIDE:
+        if section.has(kind):
+            return tuple(f"{section.maybe_text(kind)}[{place}]" for place in range(int(section.maybe_number("size") or 0)))
     return (f"{section.maybe_text('is_missing')}?",) if section.has("is_missing") else (section.maybe_text("name") or "",)
 
 
@@ -102,24 +109,32 @@ def _check_input_forms(model: Section, found: Findings) -> None:
         section = item.data
         if isinstance(section, Section):
             _check_partners(model, section, found)
+        mine: set[str] = set()
         for column in columns_of_input(item):
             first = seen.setdefault(column, item)
-            if first is not item or columns_of_input(item).count(column) > 1:
+            twice = column in mine
+            mine.add(column)
+            if first is not item or twice:
                 what = f"{model.label}: input column `{column}` stands there twice"
                 found.at(item, what, got=f"`{column}`, first on line {first.line}", expected="each column once", fix="remove one of them")
                 break
 
 
 def _check_partners(model: Section, entry: Section, found: Findings) -> None:
-    for setting, partner in (("values", "one_hot"), ("missing", "name")):
+    for setting, partners in (("values", ("one_hot",)), ("missing", ("name",)), ("separator", ("numbers",)), ("size", WIDE)):
         value = entry.get(setting)
-        if value is not None and partner not in entry.given:
+        if value is not None and not any(partner in entry.given for partner in partners):
+            words = " or ".join(f"`{partner}`" for partner in partners)
             found.at_name(
                 value,
-                f"{model.label}: `{setting}` without `{partner}`",
-                expected=f"`{setting}` together with `{partner}`",
+                f"{model.label}: `{setting}` without {words}",
+                expected=f"`{setting}` together with {words}",
                 fix=f"remove `{setting}`",
             )
+    for kind in WIDE:
+        if kind in entry.given and "size" not in entry.given:
+            what = f"{model.label}: `{kind}` without `size`"
+            found.at(entry, what, expected="how many numbers each row has", fix=f"add `size: …` beside `{kind}: {entry.maybe_text(kind)}`")
     if "one_hot" in entry.given and "values" not in entry.given:
         found.at(
             entry,

@@ -6,6 +6,7 @@ from stream_infer.topology import columns as col
 from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
 from stream_infer.topology.columns import Columns, check_column
+from stream_infer.topology.emit_schema import check_emit
 from stream_infer.topology.placement import Placement
 from stream_infer.topology.values import Findings, Section, Spec
 from stream_infer.topology.where_text import parse_where
@@ -27,6 +28,8 @@ def check_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None
             _check_decider(spec, stage, before, of, found)
         elif stage.kind == "feedback":
             _check_feedback(stage, columns, found)
+        elif stage.kind == "emit":
+            check_emit(stage, before, f"the rows of `{source}`", found)
     _check_teaching(spec, found)
     _check_one_each(spec, placement, found)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from stream_infer.codec.internal import PREDICTION, REJECT
 from stream_infer.codec.schema import FieldSchema, RecordSchema, parse_schema
 from stream_infer.topology.check_names import inputs_and_outputs
 from stream_infer.topology.check_streams import Files, check_path
+from stream_infer.topology.emit_schema import written_schemas
 from stream_infer.topology.literals import integer_of, number_of, time_ms_of
 from stream_infer.topology.plan import TestPlan
 from stream_infer.topology.suggest import did_you_mean, listed
@@ -20,11 +20,7 @@ _NEAR = ("near", "within")
 def check_tests(spec: Spec, schemas: dict[str, RecordSchema], files: Files, found: Findings) -> tuple[TestPlan, ...]:
     """Tests with typed rows, in the order of the file. Given rows are complete: absent fields have their default or null."""
     inputs, outputs = inputs_and_outputs(spec)
-    written = {name: parse_schema(PREDICTION) for name in outputs}
-    for _, stage in spec.stages_of("emit"):
-        rejects = stage.maybe_text("rejects")
-        if rejects in written:
-            written[rejects] = parse_schema(REJECT)
+    written = {name: parse_schema(text) for name, text in written_schemas(spec, schemas).items()}
     plans = []
     for test in spec.tests:
         given = {}

@@ -42,6 +42,8 @@ A_KEY = Want("a text or integer field", lambda column: column.kind in (*TEXTUAL,
 A_TIME = Want(
     "a field of Avro type long in ms since 1970", lambda column: column.kind == "long" and column.logical in (None, "timestamp-millis")
 )
+A_LIST = Want("an array of numbers", lambda column: column.kind == "array")
+PACKED = Want("a field of bytes", lambda column: column.kind in BINARY)
 ANYTHING = Want("a field", lambda _: True)
 
 

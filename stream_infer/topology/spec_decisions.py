@@ -14,7 +14,7 @@ from stream_infer.topology.shape import (
     place,
     text,
 )
-from stream_infer.topology.spec_names import DECIDER, FIELD, KIND_DOC, MS, ROWS_FROM, SECONDS
+from stream_infer.topology.spec_names import DECIDER, FIELD, KIND_DOC, MS, PREDICTION_FIELDS, ROWS_FROM, SECONDS
 
 _WHERE = Setting(
     "where",
@@ -84,6 +84,13 @@ DECISIONS = (
         Setting("kind", choice("emit"), KIND_DOC, "emit", required=True),
         Setting("from", DECIDER, "whose answers", "eta", required=True),
         Setting("to", text(names=("stream",)), "the stream of predictions", "predictions", required=True),
+        Setting(
+            "fields",
+            listing(choice(*PREDICTION_FIELDS), at_least=1),
+            "only these fields of each prediction, in this order (default: all of them)",
+            "[prediction_id, answer]",
+        ),
+        Setting("carry", listing(FIELD, at_least=1), "columns of the answered row that go along under their own names", "[origin, hour]"),
         Setting(
             "rejects",
             text(names=("stream",)),

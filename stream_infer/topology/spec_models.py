@@ -114,7 +114,19 @@ MODELS = (
         Setting("name", FIELD, "a number: a field or a feature", "tail_delay_last_min", one_of_these=True),
         Setting("one_hot", FIELD, "a text field: one column per entry of `values`, 1 where it is equal", "origin", one_of_these=True),
         Setting("is_missing", FIELD, "1 where the field or feature has no value", "tail_delay_last_min", one_of_these=True),
+        Setting("list", FIELD, "an array of `size` numbers, each an input", "pixels", one_of_these=True),
+        Setting("numbers", FIELD, "a text of `size` numbers joined by `separator`, each an input", "data_point", one_of_these=True),
+        Setting("floats32", FIELD, "bytes that are `size` little-endian float32 numbers, each an input", "payload", one_of_these=True),
         Setting("missing", number(), "with `name`: stands in for a missing value (default: the row is rejected)", "0"),
         Setting("values", listing(text(), at_least=1), "with `one_hot`: the texts that have a column", "[EWR, JFK, LGA]"),
+        Setting(
+            "size",
+            integer(low=1, high=65_536),
+            "with `list`, `numbers` or `floats32`: how many numbers; a row that has more or fewer is rejected",
+            "784",
+        ),
+        Setting(
+            "separator", text(pattern=r"[ -~]", words="one character"), "with `numbers`: what stands between them (default: a comma)", '";"'
+        ),
     ),
 )

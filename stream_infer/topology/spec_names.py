@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from stream_infer.codec.internal import PREDICTION
 from stream_infer.topology.shape import (
     integer,
     number,
@@ -18,6 +21,6 @@ MS = integer(low=1, high=86_400_000)
 KEYS = integer(low=1, high=1_000_000_000)
 ROWS_FROM = text(names=("stream", "features stage", "lookup stage"))
 DECIDER = text(names=("model stage", "bandit stage"))
-
+PREDICTION_FIELDS: tuple[str, ...] = tuple(field["name"] for field in json.loads(PREDICTION)["fields"])
 
 KIND_DOC = "what the stage does"

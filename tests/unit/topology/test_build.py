@@ -68,6 +68,36 @@ def test_local_features_read_and_update_with_their_own_rows() -> None:
     assert ModelSettings("ridge", "linear", inputs, "models/ridge.safetensors") == plan.models["ridge"]
 
 
+def test_wide_inputs_and_lean_predictions() -> None:
+    plan = plan_of("wide")
+
+    inputs = (
+        Input("pixels", "list", size=784),
+        Input("points", "numbers", size=3, separator=";"),
+        Input("packed", "floats32", size=4),
+    )
+    assert plan.models["net"].inputs == inputs
+    assert plan.models["net"].columns()[783:786] == ("pixels[783]", "points[0]", "points[1]")
+    fields = parse_schema(plan.streams["classes"].schema).fields
+    assert [(f.name, f.kind, f.item, f.nullable, f.logical, f.symbols, f.size) for f in fields] == [
+        ("prediction_id", "string", "", False, None, (), 0),
+        ("outputs", "array", "double", False, None, (), 0),
+        ("place", "enum", "", True, None, ("INDOORS", "OUTDOORS"), 0),
+        ("taken_at_ms", "long", "", False, "timestamp-millis", (), 0),
+        ("packed", "fixed", "", False, None, (), 16),
+        ("pixels", "array", "float", False, None, (), 0),
+        ("seen", "double", "", True, None, (), 0),
+    ]
+
+
+def test_floats_that_are_carried_into_json_may_be_null_there() -> None:
+    change = ("rejects: refused,", "rejects: refused, carry: [amount, online],")
+    fields = {field.name: field for field in parse_schema(plan_of("local", change).streams["scores"].schema).fields}
+
+    assert (fields["amount"].nullable, fields["online"].nullable) == (True, False)
+    assert set(fields) > {field.name for field in parse_schema(PREDICTION).fields}
+
+
 def test_another_key_takes_rows_through_a_topic_of_ours_into_a_further_section() -> None:
     plan = plan_of("repartition")
 

@@ -16,7 +16,7 @@ from stream_infer.topology.read_scalars import Entry
 from stream_infer.topology.shape import Setting
 from stream_infer.topology.spec import PLACES
 from stream_infer.topology.values import Value
-from tests.unit.topology.goods import files, text_of
+from tests.unit.topology.goods import NAMES, files, text_of
 
 SETTINGS = [(place.name, setting) for place in PLACES.values() for setting in place.settings]
 
@@ -95,7 +95,7 @@ def test_a_problem_names_line_and_column_of_the_value() -> None:
     assert line[problem.column - 1 :] == "2}"
 
 
-@pytest.mark.parametrize("name", ["flights", "local", "minimal", "repartition"])
+@pytest.mark.parametrize("name", NAMES)
 def test_reading_a_good_file_finds_nothing(name: str) -> None:
     spec, problems = read(text_of(name), name)
 

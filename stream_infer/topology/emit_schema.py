@@ -1,0 +1,93 @@
+"""topology.emit_schema: what an emit stage writes: fields of predictions, columns of the answered rows. columns → *emit_schema* → build."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from stream_infer.codec.internal import PREDICTION, REJECT
+from stream_infer.codec.schema import FieldSchema, RecordSchema
+from stream_infer.topology import columns as col
+from stream_infer.topology.check_names import inputs_and_outputs
+from stream_infer.topology.columns import Columns, check_column
+from stream_infer.topology.spec_names import PREDICTION_FIELDS
+from stream_infer.topology.values import Findings, Section, Spec
+
+_FLOATS = ("float", "double")
+
+
+def check_emit(stage: Section, columns: Columns | None, of: str, found: Findings) -> None:
+    """Each name once; carried columns are there and have names of their own. columns: of the answered rows."""
+    for setting in ("fields", "carry"):
+        seen: set[str] = set()
+        for item in stage.items(setting):
+            if not isinstance(item.data, str):
+                continue
+            if item.data in seen:
+                what = f"{stage.label}: `{item.data}` stands twice in `{setting}`"
+                found.at(item, what, expected="each name once", fix="remove one of them")
+            seen.add(item.data)
+    for item in stage.items("carry"):
+        if item.data in PREDICTION_FIELDS:
+            what = f"{stage.label}: `{item.data}` is a field of predictions already"
+            found.at(
+                item, what, expected="a column of the answered rows with a name of its own", fix=f"list `{item.data}` in `fields` instead"
+            )
+        elif check_column(found, stage.label, item, columns, col.ANYTHING, of=of) is not None and "." in str(item.data):
+            what = f"{stage.label}: `{item.data}` lies in a nested record"
+            found.at(item, what, expected="a field at the top of its schema", fix="flatten the record, or leave the field out")
+
+
+def written_schemas(spec: Spec, schemas: Mapping[str, RecordSchema]) -> dict[str, str]:
+    """Schemas of the streams that are written, by name. schemas: of the streams that are read; columns of unknown streams count as made."""
+    found: dict[str, str] = dict.fromkeys(inputs_and_outputs(spec)[1], PREDICTION)
+    for _, stage in spec.stages_of("emit"):
+        to, rejects = stage.maybe_text("to"), stage.maybe_text("rejects")
+        root = schemas.get(_root(spec, stage))
+        if to in found:
+            fields = {} if root is None else {field.name: field for field in root.fields}
+            found[to] = emit_schema(stage, fields, spec.streams[to].maybe_text("format") or "avro")
+        if rejects in found:
+            found[rejects] = REJECT
+    return found
+
+
+def _root(spec: Spec, stage: Section) -> str:
+    """The stream at the head of a stage's chain; a circle, told elsewhere, ends the search."""
+    name, seen = stage.maybe_text("from") or "", set[str]()
+    while name in spec.stages and name not in seen:
+        seen.add(name)
+        name = spec.stages[name].maybe_text("from") or ""
+    return name
+
+
+def emit_schema(stage: Section, root: Mapping[str, FieldSchema], form: str) -> str:
+    """The Avro schema of what an emit stage writes. root: fields of the stream whose rows are answered, by name; form: avro or json.
+
+    Columns that stages made are doubles or null. JSON knows no NaN: there, carried floats may be null.
+    """
+    whole = json.loads(PREDICTION)
+    known = {field["name"]: field for field in whole["fields"]}
+    # Each name once, also where the file has it twice: that is told elsewhere.
+    names = [name for name in dict.fromkeys(stage.texts("fields")) if name in known]
+    carried = [name for name in dict.fromkeys(stage.texts("carry")) if name not in known]
+    if not names and not carried:
+        return PREDICTION
+    fields: list[dict[str, object]] = [known[name] for name in names or known]
+    fields += [{"name": name, "type": _type(root[name], form) if name in root else ["null", "double"]} for name in carried]
+    return json.dumps({**whole, "fields": fields})
+
+
+def _type(field: FieldSchema, form: str) -> object:
+    kind: object = field.kind
+    if field.kind == "array":
+        kind = {"type": "array", "items": field.item}
+    elif field.kind == "enum":
+        kind = {"type": "enum", "name": f"{field.name}_enum", "symbols": list(field.symbols)}
+    elif field.kind == "fixed":
+        kind = {"type": "fixed", "name": f"{field.name}_fixed", "size": field.size}
+    elif field.logical is not None:
+        kind = {"type": field.kind, "logicalType": field.logical}
+    if not field.nullable:
+        return ["null", kind] if form == "json" and field.kind in _FLOATS else kind
+    return ["null", kind] if field.null_first else [kind, "null"]
