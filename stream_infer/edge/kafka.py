@@ -73,9 +73,9 @@ class KafkaTransport:
         sender = kafka_client.producer(settings, self._complaints, on_statistics)
         exactly_once = settings.guarantee == "exactly_once"
         transactions = Transactions(sender, wait_s, self._watchdog) if exactly_once else None
-        self._member = Reader(kafka_client.consumer(settings, self._complaints, on_statistics), header_topics)
-        self._follower = Reader(config, header_topics)
-        self._restorer = Reader(config, header_topics)
+        self._member = Reader(kafka_client.consumer(settings, self._complaints, on_statistics), header_topics, settings.native)
+        self._follower = Reader(config, header_topics, settings.native)
+        self._restorer = Reader(config, header_topics, settings.native)
         self._sender: Transactions | Deliveries = transactions or Deliveries(sender, wait_s, self._member.consumer)
 
     def partitions(self, topic: str) -> int:
@@ -214,10 +214,10 @@ class KafkaTransport:
     def close(self) -> None:
         """Leave the group (revoked() is called first) and let go of everything."""
         try:
-            self._member.consumer.close()
+            self._member.close()
         finally:
-            self._follower.consumer.close()
-            self._restorer.consumer.close()
+            self._follower.close()
+            self._restorer.close()
             self._sender.close()
             self._watchdog.close()
 
@@ -228,7 +228,7 @@ class KafkaTransport:
         """
         self._abandoned = True
         self._sender.give_up()
-        self._member.consumer.close()
+        self._member.close()
 
     def lag(self, partition: Partition) -> int:
         """Records between what was given and the high watermark as of the last fetch; markers of transactions count as records."""

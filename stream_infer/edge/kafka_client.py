@@ -7,11 +7,13 @@ listed here; everything that the guarantees rest on is set by us and cannot be o
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
+from stream_infer.edge.kafka_native import Native
 from stream_infer.errors import EnvironmentMissing
 
 log = logging.getLogger("stream_infer.kafka")
@@ -90,6 +92,17 @@ class KafkaSettings:
     fetch_wait_ms_max: int = 20  # how long the broker holds an empty fetch: also how late the end of a transactional partition is known
     connect_wait_s_max: float = 5.0
     statistics_ms: int = 0  # 0: none
+    # Whether records pass through librdkafka's C interface: "auto" where that is known to work, else "off" or "require".
+    native: Native = field(default_factory=lambda: native_of(os.environ))
+
+
+def native_of(environ: Mapping[str, str]) -> Native:
+    """What STREAM_INFER_NATIVE says of the C interface; "auto" where it says nothing. EnvironmentMissing when it is another word."""
+    word = environ.get("STREAM_INFER_NATIVE", "auto")
+    for known in get_args(Native):
+        if word == known:
+            return cast("Native", word)
+    raise EnvironmentMissing("no such way to reach librdkafka", got=f"STREAM_INFER_NATIVE={word}", expected="auto, off or require")
 
 
 def check_client(client: Mapping[str, str]) -> None:

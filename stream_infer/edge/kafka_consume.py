@@ -1,4 +1,4 @@
-"""kafka consume: one consumer and the places it reads from. kafka_client, kafka_columns → *kafka_consume* → kafka.
+"""kafka consume: one consumer and the places it reads from. kafka_columns, inbox → *kafka_consume* → kafka.
 
 A Reader's assignment is always exactly what was placed, at the offsets where we stand. Moving a place assigns anew instead of
 seeking: seek() fails while an assignment is still under way, and an assignment made without offsets begins to fetch by itself.
@@ -15,6 +15,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream_infer.edge.kafka_columns import columns, split
 from stream_infer.edge.kafka_errors import error_of, explained, is_passing
+from stream_infer.edge.kafka_native import Native, handle_of
+from stream_infer.edge.kafka_native_inbox import Inbox
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.records import Fetched
 
@@ -22,18 +24,28 @@ Partition = tuple[str, int]
 ASK_S = 10.0  # one question to the broker
 READ_ROWS = 10_000
 UNKNOWN = 1 << 62
+# How long the inbox is waited at before the group is served again: the longest that a rebalance waits for us on that account.
+SLICE_MS = 20
+SLICE_BUSY_MS = 2  # while topics with headers come by the other way, and after a move
 
 
 class Reader:
-    """Reads placed partitions from exactly where they were placed. header_topics: topics whose headers are worth their cost (+0.3 µs)."""
+    """Reads placed partitions from exactly where they were placed.
 
-    def __init__(self, config: dict[str, Any], header_topics: Collection[str] = ()) -> None:
+    header_topics: topics whose headers are worth their cost (+0.3 µs); they come through the Python client whatever native says.
+    native: as in handle_of().
+    """
+
+    def __init__(self, config: dict[str, Any], header_topics: Collection[str] = (), native: Native = "off") -> None:
         self.consumer = Consumer(config)
+        found = handle_of(self.consumer, "consumer", native)
+        self._inbox = Inbox(*found) if found else None
         self._header_topics = frozenset(header_topics)
         self._position: dict[Partition, int] = {}  # next offset to give
         self._end: dict[Partition, int] = {}  # where the broker said that a partition ends, while nothing came after it
         self._paused: dict[Partition, None] = {}
         self._moved = False
+        self._is_mixed = False  # some of what is placed does not come by the inbox
 
     def __contains__(self, partition: Partition) -> bool:
         return partition in self._position
@@ -52,6 +64,8 @@ class Reader:
         for partition in partitions:
             self._end.pop(partition, None)
             self._paused.pop(partition, None)
+            if self._inbox is not None:
+                self._inbox.forget(partition)
             if self._position.pop(partition, None) is not None and assigned:
                 self._moved = True
 
@@ -71,20 +85,18 @@ class Reader:
     def take(self, rows_max: int, wait_ms: int) -> list[Fetched]:
         """What is there. Serves the group's callbacks, so placed partitions may vanish inside."""
         self._settle()
-        # consume(n, t) waits for n records or t: it would add t to every quiet moment. poll(t) returns with the first.
-        messages = self.consumer.consume(rows_max, 0)
-        if not messages and wait_ms:
-            first = self.consumer.poll(wait_ms / 1000)
-            if first is not None:
-                messages = [first, *self.consumer.consume(rows_max - 1, 0)]
-        if not messages:
-            return []
-        if any(failed := [message.error() for message in messages]):
-            for message, error in zip(messages, failed, strict=True):
-                if error is not None:
-                    self._note(message, error)
-            messages = [message for message, error in zip(messages, failed, strict=True) if error is None]
-        return self._give(messages) if messages else []
+        if self._inbox is None:
+            return self._asked(rows_max, wait_ms)[0]
+        found, heard = self._asked(rows_max, 0)
+        more, heard_more = self._delivered(rows_max - sum(map(len, found)), 0)
+        found += more
+        while wait_ms > 0 and not (heard or heard_more or self._moved):
+            waited = min(wait_ms, SLICE_BUSY_MS if self._inbox.awaits or self._is_mixed else SLICE_MS)
+            wait_ms -= waited
+            found, heard_more = self._delivered(rows_max, waited)
+            if not heard_more:
+                found, heard = self._asked(rows_max, 0)
+        return found
 
     def at_end(self, partition: Partition) -> bool:
         """True when all that the broker was known to hold has been given.
@@ -134,9 +146,19 @@ class Reader:
         finally:
             self.forget([partition])
 
+    def close(self) -> None:
+        """Leave the group, if we are in one, and let go of everything."""
+        if self._inbox is not None:
+            self._inbox.close()
+            self._inbox = None
+        self.consumer.close()
+
     def _settle(self) -> None:
         if self._moved:
             self._moved = False
+            if self._inbox is not None:
+                self._inbox.redirect(p for p in self._position if p[0] not in self._header_topics)
+                self._is_mixed = any(p[0] in self._header_topics for p in self._position)
             self.consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in self._position.items()])
             # librdkafka keeps the pauses of partitions that were taken away and came back; ours end when a partition goes.
             self._tell(self.consumer.resume, [p for p in self._position if p not in self._paused])
@@ -147,30 +169,66 @@ class Reader:
         if assigned and not self._moved:  # else settling will
             call(assigned)
 
-    def _give(self, messages: list[Any]) -> list[Fetched]:
-        given = []
-        for partition, found in split(messages).items():
-            position = self._position.get(partition)
-            if position is None:
-                continue  # revoked in this very call
-            batch = columns(partition, found, with_headers=partition[0] in self._header_topics)
-            if partition in self._paused or batch.offsets[0] < position:
-                self._moved = True  # what librdkafka should have thrown away: stand where we stood and fetch again
-                continue
-            last = int(batch.offsets[-1])
-            self._position[partition] = last + 1
-            if self._end.get(partition, UNKNOWN) <= last:  # an end noted in this very call lies behind these records
-                del self._end[partition]
-            given.append(batch)
-        return given
+    def _asked(self, rows_max: int, wait_ms: int) -> tuple[list[Fetched], bool]:
+        """What the Python client gives, and whether it gave anything at all."""
+        # consume(n, t) waits for n records or t: it would add t to every quiet moment. poll(t) returns with the first.
+        messages = self.consumer.consume(rows_max, 0)
+        if not messages and wait_ms:
+            first = self.consumer.poll(wait_ms / 1000)
+            if first is not None:
+                messages = [first, *self.consumer.consume(rows_max - 1, 0)]
+        if not messages:
+            return [], False
+        if any(failed := [message.error() for message in messages]):
+            for message, error in zip(messages, failed, strict=True):
+                if error is not None:
+                    self._note((message.topic() or "", int(message.partition() or 0)), int(message.offset() or 0), error)
+            messages = [message for message, error in zip(messages, failed, strict=True) if error is None]
+        return self._given(messages) if messages else [], True
 
-    def _note(self, message: Any, error: KafkaError) -> None:
-        partition = (message.topic(), message.partition())
+    def _delivered(self, rows_max: int, wait_ms: int) -> tuple[list[Fetched], bool]:
+        """The same of the inbox. Nothing after a move: what is there may be of where we stood before."""
+        if self._inbox is None or self._moved or rows_max <= 0:
+            return [], False
+        fetched, heard = self._inbox.take(rows_max, wait_ms)
+        for partition, offset, error in heard:
+            self._note(partition, offset, error)
+        return [batch for batch in fetched if self._accepts(batch)], bool(fetched or heard)
+
+    def _given(self, messages: list[Any]) -> list[Fetched]:
+        found = []
+        for partition, group in split(messages).items():
+            if partition not in self._position:
+                continue  # revoked in this very call
+            if self._inbox is not None and partition in self._inbox:
+                self._moved = True  # of a topic made anew: redirect it, and fetch again
+                continue
+            batch = columns(partition, group, with_headers=partition[0] in self._header_topics)
+            if self._accepts(batch):
+                found.append(batch)
+        return found
+
+    def _accepts(self, batch: Fetched) -> bool:
+        """Whether these records are next of their partition; then we stand behind them."""
+        partition = (batch.topic, batch.partition)
+        position = self._position.get(partition)
+        if position is None:
+            return False  # taken from us meanwhile
+        if partition in self._paused or batch.offsets[0] < position:
+            self._moved = True  # what librdkafka should have thrown away: stand where we stood and fetch again
+            return False
+        last = int(batch.offsets[-1])
+        self._position[partition] = last + 1
+        if self._end.get(partition, UNKNOWN) <= last:  # an end noted in this very call lies behind these records
+            del self._end[partition]
+        return True
+
+    def _note(self, partition: Partition, offset: int, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 — librdkafka's name
-            if message.offset() >= self._position.get(partition, UNKNOWN):
-                self._end[partition] = message.offset()
+            if offset >= self._position.get(partition, UNKNOWN):
+                self._end[partition] = offset
         elif not is_passing(error):
-            where = f"{partition[0]}[{partition[1]}]@{message.offset()}" if partition[0] else "the consumer"
+            where = f"{partition[0]}[{partition[1]}]@{offset}" if partition[0] else "the consumer"
             raise explained(error, where)
 
 

@@ -1,4 +1,4 @@
-"""The two brokers under one set of tests: how each makes topics, transports and time."""
+"""The two brokers under one set of tests, the real one by both of our ways: how each makes topics, transports and time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.kafka_client import KafkaSettings
+from stream_infer.edge.kafka_native import Native
 from stream_infer.edge.topics import create_topics
 from stream_infer.flow.transport import Outcome, Partition, Transport
 from stream_infer.records import Fetched
@@ -97,9 +98,10 @@ class SimCluster:
 
 
 class KafkaCluster:
-    def __init__(self, prefix: str, bootstrap: str) -> None:
+    def __init__(self, prefix: str, bootstrap: str, native: Native) -> None:
         self.prefix = prefix
         self._bootstrap = bootstrap
+        self._native: Native = native
         self._made: list[KafkaTransport] = []
 
     def topic(self, name: str, partitions: int = 1) -> str:
@@ -108,7 +110,7 @@ class KafkaCluster:
 
     def transport(self, slot: str = "0", group: str = "g", **options: Any) -> KafkaTransport:
         heads = options.pop("header_topics", ())
-        settings = KafkaSettings(self._bootstrap, f"{self.prefix}-{group}", f"{self.prefix}.{slot}", **options)
+        settings = KafkaSettings(self._bootstrap, f"{self.prefix}-{group}", f"{self.prefix}.{slot}", native=self._native, **options)
         made = KafkaTransport(settings, header_topics=heads)
         self._made.append(made)
         return made

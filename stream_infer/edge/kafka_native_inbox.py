@@ -1,0 +1,135 @@
+"""kafka native inbox: a queue of our own that a consumer's partitions deliver into. kafka_native, its kernels → *inbox* → consume.
+
+librdkafka forwards every partition's messages to the consumer's queue, where callbacks of the group come along; those must be served by
+the Python client. Redirected before they are first fetched, partitions deliver here instead, and what is here are messages alone.
+
+An assignment first stops what was fetched, and that clears the redirection, some time after assign() has returned. What arrives before
+it is said again waits at the partition and then comes along, in order; so it is said again until the partition has delivered.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from confluent_kafka import KafkaError
+
+from stream_infer.edge import kafka_native_kernels as kernels
+from stream_infer.edge.kafka_native import Library
+from stream_infer.records import Fetched, Ints, Text
+
+Partition = tuple[str, int]
+Heard = tuple[Partition, int, KafkaError]  # of a partition, at an offset
+
+
+class Inbox:
+    """The messages of redirected partitions. handle: of the consumer; close() must come before the consumer's."""
+
+    def __init__(self, library: Library, handle: int) -> None:
+        self._library = library
+        self._handle = handle
+        self._queue: int = library.queue_new(handle)
+        self._redirected: dict[Partition, None] = {}
+        self._awaited: dict[Partition, None] = {}  # have not delivered since they were redirected
+        self._messages: Ints = np.empty(0, np.int64)
+        self._group: Ints = self._messages
+        self._groups = np.empty((0, kernels.GROUP_WIDTH), np.int64)
+        self._timestamp, self._destroy = library.place("message_timestamp"), library.place("message_destroy")
+
+    def __contains__(self, partition: Partition) -> bool:
+        return partition in self._redirected
+
+    def redirect(self, partitions: Iterable[Partition]) -> None:
+        """These alone deliver here from now on. To be said before every assignment, so that the first record comes here too."""
+        self._awaited = dict.fromkeys(partitions)
+        self._redirected |= self._awaited
+        self._say_again()
+
+    def forget(self, partition: Partition) -> None:
+        """Nothing more will come of this one."""
+        self._awaited.pop(partition, None)
+
+    @property
+    def awaits(self) -> bool:
+        """True while a redirected partition has not delivered: then it is well to look often."""
+        return bool(self._awaited)
+
+    def take(self, rows_max: int, wait_ms: int) -> tuple[list[Fetched], list[Heard]]:
+        """What is here, and the ends and errors among it; waits only when nothing is. Lets go of the interpreter lock."""
+        self._say_again()
+        if rows_max > len(self._messages):
+            self._messages, self._group = np.empty(rows_max, np.int64), np.empty(rows_max, np.int64)
+            self._groups = np.empty((rows_max, kernels.GROUP_WIDTH), np.int64)
+        batch, place = self._library.consume_batch_queue, self._messages.ctypes.data
+        count = 0
+        if wait_ms:
+            # A batch waits until it is full or the time is over: waited is for one, and the rest taken as it is.
+            count = max(batch(self._queue, wait_ms, place, 1), 0)
+            if not count:
+                return [], []
+        count += max(batch(self._queue, 0, place + 8 * count, rows_max - count), 0)
+        fetched, heard = self._columns(count) if count else ([], [])
+        if self._awaited:
+            for partition in [*((batch.topic, batch.partition) for batch in fetched), *(where for where, _, _ in heard)]:
+                self._awaited.pop(partition, None)
+        return fetched, heard
+
+    def close(self) -> None:
+        """Drop what is here; partitions deliver to nobody."""
+        self._awaited.clear()
+        for partition in self._redirected:
+            self._forward(partition, None)
+        self._redirected.clear()
+        self._library.queue_destroy(self._queue)
+
+    def _say_again(self) -> None:
+        for partition in self._awaited:
+            self._forward(partition, self._queue)
+
+    def _forward(self, partition: Partition, target: int | None) -> None:
+        queue = self._library.queue_get_partition(self._handle, partition[0].encode(), partition[1])
+        self._library.queue_forward(queue, target)
+        self._library.queue_destroy(queue)  # our reference alone
+
+    def _columns(self, count: int) -> tuple[list[Fetched], list[Heard]]:
+        known = kernels.sort(self._messages, count, self._group, self._groups)
+        groups = self._groups[:known]
+        rows, size = int(groups[:, kernels.ROWS].sum()), int(groups[:, kernels.KEY_BYTES :].sum())
+        table, valid, blob = np.empty((6, rows), np.int64), np.empty((2, rows), np.bool_), np.empty(size, np.uint8)
+        kernels.fill(self._messages, count, self._group, groups, known, table, valid, blob, self._timestamp, self._destroy)
+        heard = [] if rows == count else [self._heard(int(place)) for place in self._messages[:count][self._group[:count] < 0]]
+        given = []
+        first = byte = 0
+        for topic, number, length, key_bytes, value_bytes in groups.tolist():
+            own, there = table[:, first : first + length], valid[:, first : first + length]
+            offsets, timestamps, *spans = own
+            given.append(
+                Fetched(
+                    topic=self._library.topic_name(topic).decode(),
+                    partition=number,
+                    offsets=offsets,
+                    timestamps=timestamps,
+                    keys=_text(blob[byte : byte + key_bytes], spans[0], spans[1], there[0]),
+                    values=_text(blob[byte + key_bytes : byte + key_bytes + value_bytes], spans[2], spans[3], there[1]),
+                )
+            )
+            first += length
+            byte += key_bytes + value_bytes
+        return given, heard
+
+    def _heard(self, message: int) -> Heard:
+        word = ctypes.c_int64.from_address
+        low = ctypes.c_int32.from_address
+        try:
+            topic = self._library.topic_name(word(message + kernels.RKT).value).decode()
+            text = self._library.message_errstr(message).decode(errors="replace")
+            partition = (topic, low(message + kernels.PARTITION).value)
+            return partition, word(message + kernels.OFFSET).value, KafkaError(low(message + kernels.ERR).value, text)
+        finally:
+            self._library.message_destroy(message)
+
+
+def _text(blob: Any, start: Ints, size: Ints, valid: Any) -> Text:
+    return Text(blob, start, size, None if valid.all() else valid, is_bytes=True)

@@ -1,0 +1,100 @@
+"""kafka native kernels: librdkafka's messages become columns. jit → *kafka_native_kernels* → inbox.
+
+Offsets are those of the public rd_kafka_message_t, the same in every 1.x and 2.x on 64-bit machines.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.jit import c_call, copy, jit, long_at, place_of
+from stream_infer.records import Bools, Bytes, Ints
+
+LOW = 0xFFFFFFFF
+# rd_kafka_message_t: where its fields begin.
+ERR, RKT, PARTITION, PAYLOAD, LEN, KEY, KEY_LEN, OFFSET = 0, 8, 16, 24, 32, 40, 48, 56
+# Columns of the table of groups that sort() makes.
+TOPIC, NUMBER, ROWS, KEY_BYTES, VALUE_BYTES = range(5)
+GROUP_WIDTH = 5
+# Rows of the table that fill() writes.
+OFFSETS, TIMESTAMPS, KEY_START, KEY_SIZE, VALUE_START, VALUE_SIZE = range(6)
+
+
+@jit
+def sort(messages: Ints, count: int, group: Ints, groups: NDArray[np.int64]) -> int:
+    """Which group each message is of, -1 for errors; the number of groups. A group is a partition; groups [n, GROUP_WIDTH]: see above."""
+    known = 0
+    now = -1
+    for row in range(count):
+        message = messages[row]
+        if long_at(message + ERR) & LOW:
+            group[row] = -1
+            continue
+        topic, number = long_at(message + RKT), long_at(message + PARTITION) & LOW
+        # A fetch answers partition by partition, so the group is nearly always that of the message before.
+        if now < 0 or groups[now, TOPIC] != topic or groups[now, NUMBER] != number:
+            now = 0
+            while now < known and (groups[now, TOPIC] != topic or groups[now, NUMBER] != number):
+                now += 1
+            if now == known:
+                known += 1
+                groups[now, TOPIC], groups[now, NUMBER] = topic, number
+                groups[now, ROWS] = groups[now, KEY_BYTES] = groups[now, VALUE_BYTES] = 0
+        group[row] = now
+        groups[now, ROWS] += 1
+        if long_at(message + KEY):
+            groups[now, KEY_BYTES] += long_at(message + KEY_LEN)
+        if long_at(message + PAYLOAD):
+            groups[now, VALUE_BYTES] += long_at(message + LEN)
+    return known
+
+
+@jit
+def fill(
+    messages: Ints,
+    count: int,
+    group: Ints,
+    groups: NDArray[np.int64],
+    known: int,
+    table: NDArray[np.int64],
+    valid: Bools,
+    blob: Bytes,
+    timestamp: int,
+    destroy: int,
+) -> None:
+    """Columns of the messages, group after group, and the end of each message that is no error.
+
+    table: int64[6, rows], starts are within the group's own bytes; valid: bool[2, rows] of keys, values; blob: of each group first the
+    keys, then the values; timestamp, destroy: the places of librdkafka's functions.
+    """
+    at_row, at_key, at_value = np.empty(known, np.int64), np.empty(known, np.int64), np.empty(known, np.int64)
+    first_key, first_value = np.empty(known, np.int64), np.empty(known, np.int64)
+    rows = 0
+    size = place_of(blob)
+    for now in range(known):
+        at_row[now], rows = rows, rows + groups[now, ROWS]
+        first_key[now] = at_key[now] = size
+        size += groups[now, KEY_BYTES]
+        first_value[now] = at_value[now] = size
+        size += groups[now, VALUE_BYTES]
+    for place in range(count):
+        now = group[place]
+        if now < 0:
+            continue
+        message = messages[place]
+        row = at_row[now]
+        at_row[now] += 1
+        table[OFFSETS, row] = long_at(message + OFFSET)
+        table[TIMESTAMPS, row] = c_call(timestamp, (message, 0))
+        key, value = long_at(message + KEY), long_at(message + PAYLOAD)
+        valid[0, row], valid[1, row] = key != 0, value != 0
+        length = long_at(message + KEY_LEN) if key else 0
+        copy(at_key[now], key, length)
+        table[KEY_START, row], table[KEY_SIZE, row] = at_key[now] - first_key[now], length
+        at_key[now] += length
+        length = long_at(message + LEN) if value else 0
+        copy(at_value[now], value, length)
+        table[VALUE_START, row], table[VALUE_SIZE, row] = at_value[now] - first_value[now], length
+        at_value[now] += length
+        c_call(destroy, (message,))
