@@ -32,6 +32,7 @@ class Sizing:
         self._settings = dict(settings)
         self._curves = {name: LiveCurve(batch.curve) for name, batch in settings.items()}
         self._passes = dict.fromkeys(settings, 0)
+        self._chunks: dict[tuple[tuple[str, ...], tuple[str, ...], float, int], int] = {}
         self._best = {name: self._largest(name) for name in settings}
 
     def passed(self, model: str, rows: int, seconds: float) -> None:
@@ -42,6 +43,7 @@ class Sizing:
         self._passes[model] += 1
         if self._passes[model] % REFRESH_PASSES == 0:
             self._best[model] = self._largest(model)
+            self._chunks.clear()
 
     def waiting(self, rows: int | None) -> None:
         """So many records of our partitions are not worked on; None: not known."""
@@ -78,18 +80,31 @@ class Sizing:
         within = self._curves[model].curve().largest_within(SLACK_SHARE * slack_ms / 1000)
         return (within, DEADLINE) if 0 < within < best else (best, FULL)
 
-    def chunk_rows(self, models: tuple[str, ...], deadline_ms: float, most: int) -> int:
-        """How many rows a task may take at once so that its models, one after the other, end within the deadline; `most` in a backlog."""
+    def chunk_rows(self, arms: tuple[str, ...], shadows: tuple[str, ...], deadline_ms: float, most: int) -> int:
+        """How many rows a task may take at once so that its models, one after the other, end within the deadline; `most` in a backlog.
+
+        Each row is asked of one arm, the slowest for all we know, and of every shadow.
+        """
         if not self.live or self.backlog:
             return most
-        budget = SLACK_SHARE * deadline_ms / 1000
-        curves = [(self._best[name], curve) for name in models if (curve := self._curves[name].curve()).sizes]
+        asked = (arms, shadows, deadline_ms, most)
+        if asked not in self._chunks:
+            self._chunks[asked] = self._chunk_rows(arms, shadows, SLACK_SHARE * deadline_ms / 1000, most)
+        return self._chunks[asked]
+
+    def _chunk_rows(self, arms: tuple[str, ...], shadows: tuple[str, ...], budget_s: float, most: int) -> int:
+        def seconds(name: str, rows: int) -> float:
+            curve = self.curve(name)
+            return curve.slow * curve.total(rows, self._best[name]) if curve.sizes else 0.0
+
+        def whole(rows: int) -> float:
+            return max(seconds(name, rows) for name in arms) + sum(seconds(name, rows) for name in shadows)
+
         low, high = 1, most + 1
         while high - low > 1:
             middle = (low + high) // 2
-            fits = sum(curve.slow * curve.total(middle, best) for best, curve in curves) <= budget
-            low, high = (middle, high) if fits else (low, middle)
-        return low if sum(curve.slow * curve.estimate(1) for _, curve in curves) <= budget else most
+            low, high = (middle, high) if whole(middle) <= budget_s else (low, middle)
+        return low if whole(1) <= budget_s else most
 
     def _largest(self, model: str) -> int:
         batch = self._settings[model]

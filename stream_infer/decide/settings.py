@@ -25,7 +25,12 @@ class DeadlineSettings:
     late: str = "serve"
 
 
-LATE = ("serve", "fallback", "topic", "drop")
+LATE_WORDS = {
+    "serve": "it is answered all the same",
+    "fallback": "the model `fallback` answers it",
+    "topic": "it goes to the rejects, which say how late it was",
+    "drop": "it is passed over, and counted",
+}
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,11 @@ class Chunk:
 
 
 class Merge:
-    """The channels of one task. rows_max: the size of a chunk; every_ms: chunks end where event time passes a multiple of it (or None)."""
+    """The channels of one task. rows_max: the size of a chunk, which may change as long as the run is not deterministic; every_ms: chunks end where event time passes a multiple of it (or None)."""
 
     def __init__(self, channels: list[Channel], rows_max: int, wait_ms_max: int, deterministic: bool, every_ms: int | None) -> None:
         self.channels = sorted(channels, key=lambda channel: channel.place)
-        self._rows_max = rows_max
+        self.rows_max = rows_max
         self._wait_ms_max = wait_ms_max
         self._deterministic = deterministic
         self._every_ms = every_ms
@@ -134,7 +134,7 @@ class Merge:
             parts.append((channel, rows))
             eligible.append(np.flatnonzero(rows.keys <= limit))
         total = sum(len(e) for e in eligible)
-        if total == 0 or (self._deterministic and whole and total < self._rows_max):
+        if total == 0 or (self._deterministic and whole and total < self.rows_max):
             return None
         return parts, eligible, total
 
@@ -154,7 +154,7 @@ class Merge:
         keys = np.concatenate([rows.keys[e] for (_, rows), e in zip(parts, eligible, strict=True)])
         owner = np.repeat(np.arange(len(parts)), [len(e) for e in eligible])
         order = np.argsort(keys, kind="stable")  # ties: channel order, then offset, for that is how they are laid out
-        count = self._cut_at_versions(parts, owner[order], min(total, self._rows_max))
+        count = self._cut_at_versions(parts, owner[order], min(total, self.rows_max))
         order = order[:count]
         rank = np.full(len(keys), -1, dtype=np.int64)
         rank[order] = np.arange(count)

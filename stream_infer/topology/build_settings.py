@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from stream_infer.decide.settings import PolicySettings
+from stream_infer.batching import BatchSettings
+from stream_infer.decide.settings import DeadlineSettings, PolicySettings
 from stream_infer.features.settings import WIDE, Aggregate, FeatureSettings, Input, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings, RewardSettings
-from stream_infer.models.settings import BatchSettings, LearnerSettings, ModelSettings
+from stream_infer.models.settings import LearnerSettings, ModelSettings
 from stream_infer.topology.columns import kind_of_aggregate
 from stream_infer.topology.values import Section, Value
 
@@ -48,7 +49,6 @@ def lookup_settings(stage: Section) -> LookupSettings:
 def model_settings(name: str, section: Section) -> ModelSettings:
     """Settings of a model."""
     batch, learns = section.section("batch"), section.section("learns")
-    rows_max = batch.maybe_number("rows_max") if batch is not None else None
     return ModelSettings(
         name=name,
         kind=section.kind,
@@ -58,9 +58,26 @@ def model_settings(name: str, section: Section) -> ModelSettings:
         sha256=section.maybe_text("sha256"),
         trusted=section.flag("trusted"),
         device=section.maybe_text("device") or "cpu",
-        batch=BatchSettings(None if rows_max is None else int(rows_max)),
+        batch=BatchSettings() if batch is None else _batch(batch),
         learns=None if learns is None else _learner(learns),
     )
+
+
+def _batch(section: Section) -> BatchSettings:
+    rows_max = section.maybe_number("rows_max")
+    return BatchSettings(
+        rows_max=None if rows_max is None else int(rows_max),
+        sizes=tuple(int(_float(item)) for item in section.items("sizes")),
+        cost=section.maybe_text("cost"),
+        cost_max=section.maybe_number("cost_max"),
+        buckets=tuple(_float(item) for item in section.items("buckets")),
+    )
+
+
+def deadline_settings(stage: Section) -> DeadlineSettings | None:
+    """What a model or bandit stage says of rows that come late; None where nothing ever does."""
+    after_ms = stage.maybe_number("deadline_ms")
+    return None if after_ms is None else DeadlineSettings(max(1, round(after_ms)), stage.text("late"))
 
 
 def _learner(section: Section) -> LearnerSettings:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from stream_infer.topology.build_settings import feature_settings, feedback_settings, lookup_settings, ms, policy_settings
+from stream_infer.topology.build_settings import (
+    deadline_settings,
+    feature_settings,
+    feedback_settings,
+    lookup_settings,
+    ms,
+    policy_settings,
+)
 from stream_infer.topology.check import Checked
 from stream_infer.topology.check_stages import asked_models
 from stream_infer.topology.placement import Draft, keeps_own_rows
@@ -62,10 +69,11 @@ def _lookup_step(checked: Checked, name: str, stage: Section) -> LookupStep:
 
 
 def _decide_step(checked: Checked, name: str, stage: Section) -> DecideStep:
-    arms = stage.texts("arms") if stage.kind == "bandit" else (stage.text("model"),)
+    fallback = stage.maybe_text("fallback")
+    arms = stage.texts("arms") if stage.kind == "bandit" else (stage.text("model"), *([fallback] if fallback else []))
     emits = next((emit.text("to") for _, emit in checked.spec.stages_of("emit") if emit.maybe_text("from") == name), None)
     where = parse_where(stage, checked.columns[stage.text("from")], Findings(checked.spec.file), of="")
-    return DecideStep(name, arms, policy_settings(stage), where, stage.texts("shadow"), emits)
+    return DecideStep(name, arms, policy_settings(stage), where, stage.texts("shadow"), emits, deadline_settings(stage))
 
 
 def _feedback_step(checked: Checked, name: str, stage: Section) -> FeedbackStep:

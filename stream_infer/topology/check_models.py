@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stream_infer.features.settings import WIDE
 from stream_infer.topology import columns as col
+from stream_infer.topology.check_batches import check_batch
 from stream_infer.topology.check_streams import check_path
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.values import Findings, Section, Spec, Value
@@ -14,6 +15,7 @@ def check_models(spec: Spec, found: Findings) -> None:
     for model in spec.models.values():
         _check_artifact(model, found)
         _check_input_forms(model, found)
+        check_batch(model, found)
 
 
 def check_inputs(spec: Spec, stage: Section, models: list[str], columns: Columns | None, found: Findings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream_infer.topology import columns as col
+from stream_infer.topology.check_batches import check_costs, check_deadline
 from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
 from stream_infer.topology.columns import Columns, check_column
@@ -45,12 +46,15 @@ def _check_lookup(stage: Section, before: Columns | None, columns: dict[str, Col
 def asked_models(stage: Section) -> list[str]:
     """Names of the models that may answer, then of those that run in the shadow, each once."""
     arms = list(stage.texts("arms")) if stage.kind == "bandit" else [stage.maybe_text("model") or ""]
-    return list(dict.fromkeys([*arms, *stage.texts("shadow")]))
+    fallback = [stage.text("fallback")] if stage.has("fallback") else []
+    return list(dict.fromkeys([*arms, *fallback, *stage.texts("shadow")]))
 
 
 def _check_decider(spec: Spec, stage: Section, before: Columns | None, of: str, found: Findings) -> None:
     parse_where(stage, before, found, of=of)
     check_inputs(spec, stage, asked_models(stage), before, found)
+    check_deadline(stage, found)
+    check_costs(spec, stage, asked_models(stage), before, found)
     for setting in ("arms", "shadow"):
         seen: set[str] = set()
         for item in stage.items(setting):

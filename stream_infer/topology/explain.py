@@ -111,7 +111,12 @@ def _most(keys_max: int, each: int) -> str:
 
 def _model(plan: Plan, name: str) -> tuple[str, str, str]:
     model = plan.models[name]
-    rows = f"batches of at most {model.batch.rows_max}" if model.batch.rows_max else "batches as large as pays"
+    batch = model.batch
+    rows = f"batches of at most {batch.rows_max}" if batch.rows_max else "batches as large as pays"
+    if batch.sizes:
+        rows = f"batches of {', '.join(map(str, batch.sizes))} rows"
+    if batch.cost and batch.cost_max:
+        rows += f", of at most {batch.cost_max:g} {batch.cost}"
     learns = f"; learns by {model.learns.by}" if model.learns else ""
     return name, model.kind, f"{len(model.columns())} input columns, {model.device}, {rows}, {model.artifact or 'from zero'}{learns}"
 

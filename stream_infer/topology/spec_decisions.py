@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream_infer.decide.settings import LATE_WORDS
 from stream_infer.feedback_settings import TAKES
 from stream_infer.topology.shape import (
     BOOLEAN,
@@ -26,6 +27,26 @@ _SHADOW = Setting(
     "shadow", listing(text(names=("model",))), "models that run on every row and are recorded, but never answer because of it", "[static]"
 )
 
+_DEADLINE = Setting(
+    "deadline_ms",
+    number(above=0, high=1e9),
+    "a row should be answered within so many ms of its event time; batches end before the oldest row's deadline, unless a backlog waits",
+    "250",
+)
+
+
+def _late(*words: str) -> Setting:
+    return Setting(
+        "late",
+        choice(*words),
+        "with `deadline_ms`: what becomes of a row whose deadline is over before it is begun: "
+        + "; ".join(f"{word}: {LATE_WORDS[word]}" for word in words)
+        + " (a deterministic run knows no clock, and nothing is late in it)",
+        words[-1],
+        default="serve",
+    )
+
+
 DECISIONS = (
     place(
         "stage.model",
@@ -36,6 +57,9 @@ DECISIONS = (
         _WHERE,
         Setting("model", text(names=("model",)), "the model", "ridge", required=True),
         _SHADOW,
+        _DEADLINE,
+        _late("serve", "fallback", "topic", "drop"),
+        Setting("fallback", text(names=("model",)), "with `late: fallback`: the model that answers late rows, a cheap one", "static"),
     ),
     place(
         "stage.bandit",
@@ -61,6 +85,8 @@ DECISIONS = (
             default=0.0,
         ),
         Setting("seed", integer(low=0, high=2**63 - 1), "draws are a function of this and the prediction's id", "7", default=0),
+        _DEADLINE,
+        _late("serve", "topic", "drop"),
     ),
     place(
         "policy.thompson",

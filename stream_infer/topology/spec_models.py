@@ -81,6 +81,20 @@ MODELS = (
             "no batch is larger (default: the knee of the measured cost curve, at most 4096)",
             "512",
         ),
+        Setting(
+            "sizes",
+            listing(integer(low=1, high=4096), at_least=1),
+            "the only numbers of rows that a pass may have, ascending; missing rows are made of zeros (for models of fixed shapes)",
+            "[16, 64, 256]",
+        ),
+        Setting("cost", FIELD, "a number, or an array whose length counts: what a row costs", "tokens"),
+        Setting("cost_max", number(above=0, high=1e12), "with `cost`: the rows of a batch cost so much together at most", "8192"),
+        Setting(
+            "buckets",
+            listing(number(above=0, high=1e12), at_least=1),
+            "with `cost`: upper edges, ascending; rows of a batch lie between the same two, and each counts as the upper one",
+            "[64, 128, 512]",
+        ),
     ),
     place(
         "learns.sgd",
