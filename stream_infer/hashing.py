@@ -5,22 +5,21 @@ a state, so a replay, another batch size or another worker draws the same. The f
 format: the test vectors in tests/unit/test_hashing.py must never change.
 
 How a text is hashed: its bytes are cut into little-endian 64-bit words (the last one filled up with zeros), each word is
-scrambled together with its place, the results are added, and the sum is scrambled once more with size and seed. A sum
-needs no loop over the words of a row, so long and short rows cost the same per byte.
+scrambled together with its place, the results are added, and the sum is scrambled once more with size and seed.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.records import Bytes, Floats, Hashes, Ints, Text
+from stream_infer.jit import byte_at, jit, place_of, word_at
+from stream_infer.records import Bools, Bytes, Floats, Hashes, Ints, Text, plain, sealed
 
 ABSENT_HASH = 0  # what an absent row hashes to, for every seed
 _MASK = (1 << 64) - 1
 _GOLDEN, _STIR, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_U_GOLDEN, _U_STIR, _U_FIRST, _U_SECOND = np.array([_GOLDEN, _STIR, _FIRST, _SECOND], dtype=np.uint64)
-# The mask of a word of which only s bytes belong to the text, by s.
-_TAILS = np.array([(1 << 8 * size) - 1 for size in range(9)], dtype=np.uint64)
+_U_FIRST, _U_SECOND = np.array([_FIRST, _SECOND], dtype=np.uint64)
+_ALL_VALID = np.zeros(0, dtype=np.bool_)
 
 
 def mix64(values: Hashes) -> Hashes:
@@ -47,28 +46,14 @@ def mix64_int(value: int) -> int:
 def hash64(text: Text, seed: int = 0) -> Hashes:
     """A 64-bit hash per row: equal bytes give equal hashes, wherever they lie. Absent rows give ABSENT_HASH.
 
-    text: n rows; seed: any int, its low 64 bits count; gives uint64[n]. Not secure against someone who picks the bytes.
+    text: n rows; seed: any int, its low 64 bits count; gives uint64[n]. Not secure against someone who picks the bytes. ValueError for
+    a row that is there and lies outside of its block.
     """
-    count = len(text)
-    if not count:
-        return np.zeros(0, dtype=np.uint64)
-    size = text.size
-    start = text.start
-    if text.valid is not None:
-        # Spans of absent rows mean nothing and may point anywhere.
-        size, start = np.where(text.valid, size, 0), np.where(text.valid, start, 0)
-    words = np.maximum((size + 7) >> 3, 1)
-    if int(words.max()) == 1:
-        sums = _scramble(words_at(text.blob, start, size), np.zeros(1, dtype=np.uint64))
-    else:
-        first = np.cumsum(words) - words
-        place = np.arange(int(words.sum()), dtype=np.int64) - np.repeat(first, words)
-        left = np.repeat(size, words) - (place << 3)
-        scrambled = _scramble(words_at(text.blob, np.repeat(start, words) + (place << 3), left), place.astype(np.uint64))
-        sums = np.add.reduceat(scrambled, first)
-    out = mix64(sums ^ (size.astype(np.uint64) * _U_STIR) ^ np.uint64(_salt(seed)))
-    if text.valid is not None:
-        out[~text.valid] = ABSENT_HASH
+    out = np.empty(len(text), dtype=np.uint64)
+    valid = _ALL_VALID if text.valid is None else plain(text.valid)
+    wrong = _hash_rows(sealed(text.blob), plain(text.start), plain(text.size), valid, np.uint64(_salt(seed)), out)
+    if wrong >= 0:
+        raise ValueError(f"row {wrong} points outside of its block")
     return out
 
 
@@ -98,31 +83,68 @@ def _salt(seed: int) -> int:
     return mix64_int(seed + _GOLDEN)
 
 
-def _scramble(words: Hashes, place: Hashes) -> Hashes:
-    """words: uint64[w], overwritten; place: of each word in its row. Two multiplications keep words from trading places."""
-    words *= _U_STIR
-    words ^= words >> np.uint64(32)
-    words += place * _U_GOLDEN
-    words *= _U_FIRST
-    words ^= words >> np.uint64(29)
-    return words
-
-
 def words_at(blob: Bytes, start: Ints, left: Ints) -> Hashes:
     """The 8 bytes from each start on as one little-endian number; bytes beyond `left` (≥ 0, of which 8 count) read as zero.
 
-    blob: uint8[b]; start: int64[n] in [0, b]; left: int64[n]; n ≥ 1; gives uint64[n].
+    blob: uint8[b], beyond which all reads as zero; start, left: int64[n]; gives uint64[n]. ValueError for a start outside of [0, b].
     """
-    if len(blob) < 8:
-        blob = np.concatenate([blob, np.zeros(8, dtype=np.uint8)])
-    last = len(blob) - 8
-    # Every byte of the blob begins a word of this view: one gather reads eight bytes.
-    view = np.ndarray(shape=(last + 1,), dtype="<u8", buffer=blob if blob.flags.c_contiguous else blob.copy(), strides=(1,))
-    if int(start.max()) <= last:
-        words: Hashes = view[start].astype(np.uint64, copy=False)
-    else:
-        # Words that would end behind the blob are read earlier and shifted down.
-        begin = np.minimum(start, last)
-        words = view[begin].astype(np.uint64, copy=False) >> ((start - begin) << 3).astype(np.uint64)
-    words &= _TAILS[np.minimum(left, 8)]
-    return words
+    out = np.empty(len(start), dtype=np.uint64)
+    wrong = _read_words(sealed(blob), plain(start), plain(left), out)
+    if wrong >= 0:
+        raise ValueError(f"row {wrong} points outside of its block")
+    return out
+
+
+@jit
+def _word(at: int, stop: int, limit: int) -> np.uint64:
+    """The bytes from `at` to `stop`, 1 to 8, as one number; none from limit on may be read."""
+    if at + 8 <= limit:
+        return word_at(at) & (np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(8 * (8 - (stop - at))))
+    word = np.uint64(0)
+    for place in range(stop - at):
+        word |= np.uint64(byte_at(at + place)) << np.uint64(8 * place)
+    return word
+
+
+@jit
+def _hash_rows(blob: Bytes, start: Ints, size: Ints, valid: Bools, salt: np.uint64, out: Hashes) -> int:
+    """The hash of each row; gives the first row that lies outside of the block, or -1. valid: bool[n], or empty when all are there."""
+    first = place_of(blob)
+    limit = first + len(blob)
+    for row in range(len(start)):
+        if len(valid) and not valid[row]:
+            out[row] = np.uint64(ABSENT_HASH)
+            continue
+        left = size[row]
+        if left < 0 or start[row] < 0 or start[row] > len(blob) - left:
+            return row
+        at = first + start[row]
+        total = np.uint64(0)
+        for place in range(max((left + 7) >> 3, 1)):
+            word = np.uint64(0)
+            if left > 0:
+                word = _word(at, at + min(left, 8), limit)
+            word *= np.uint64(_STIR)
+            word = (word ^ (word >> np.uint64(32))) + np.uint64(place) * np.uint64(_GOLDEN)
+            word *= np.uint64(_FIRST)
+            total += word ^ (word >> np.uint64(29))
+            at += 8
+            left -= 8
+        total ^= np.uint64(size[row]) * np.uint64(_STIR) ^ salt
+        total = (total ^ (total >> np.uint64(30))) * np.uint64(_FIRST)
+        total = (total ^ (total >> np.uint64(27))) * np.uint64(_SECOND)
+        out[row] = total ^ (total >> np.uint64(31))
+    return -1
+
+
+@jit
+def _read_words(blob: Bytes, start: Ints, left: Ints, out: Hashes) -> int:
+    first = place_of(blob)
+    limit = first + len(blob)
+    for row in range(len(start)):
+        if not 0 <= start[row] <= len(blob):
+            return row
+        at = first + start[row]
+        stop = min(at + max(min(left[row], 8), 0), limit)
+        out[row] = _word(at, stop, limit) if stop > at else np.uint64(0)
+    return -1

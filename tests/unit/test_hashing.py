@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.hashing import ABSENT_HASH, hash64, hash64_bytes, mix64, mix64_int, uniform
+from stream_infer.hashing import ABSENT_HASH, hash64, hash64_bytes, mix64, mix64_int, uniform, words_at
 from stream_infer.records import Text, concat_columns
 
 # These values are the format: draws and table places of recorded runs depend on them. Never change them.
@@ -68,6 +68,22 @@ def test_spans_of_absent_rows_may_point_anywhere() -> None:
     text = Text(blob, np.array([0, 10**9]), np.array([3, 77]), np.array([True, False]))
 
     assert hash64(text).tolist() == [hash64_bytes(b"abc"), ABSENT_HASH]
+
+
+@pytest.mark.parametrize(("start", "size"), [(-1, 1), (2, 2), (4, 0), (0, -1), (2**62, 1), (0, 2**62)])
+def test_spans_outside_of_their_block_are_refused(start: int, size: int) -> None:
+    with pytest.raises(ValueError, match="row 1 points outside of its block"):
+        hash64(Text(np.zeros(3, dtype=np.uint8), np.array([3, start]), np.array([0, size])))
+
+
+@given(st.binary(max_size=24), st.lists(st.tuples(st.integers(0, 24), st.integers(0, 24)), max_size=6))
+def test_words_are_the_bytes_from_each_start_on(data: bytes, spans: list[tuple[int, int]]) -> None:
+    spans = [(min(start, len(data)), left) for start, left in spans]
+    start, left = (np.array([pair[which] for pair in spans], dtype=np.int64) for which in (0, 1))
+
+    words = words_at(np.frombuffer(data, dtype=np.uint8), start, left)
+
+    assert words.tolist() == [int.from_bytes(data[at : at + min(count, 8)], "little") for at, count in spans]
 
 
 def test_every_input_bit_moves_half_of_the_output_bits() -> None:
