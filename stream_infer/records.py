@@ -1,4 +1,4 @@
-"""records: batches of columns, the only form in which rows travel. errors → *records* → everything else.
+"""records: batches of columns, the only form in which rows travel. errors, jit → *records* → everything else.
 
 A row never exists as a Python object on the hot path. Numbers are numpy arrays with an optional mask of what is there;
 texts are spans (start, size) into one block of bytes, so that decoding, hashing and encoding them touches no `str`.
@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stream_infer.jit import byte_at, jit, place_of, put_byte, put_word, word_at
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -31,9 +33,35 @@ def sealed(pool: NDArray[_T]) -> NDArray[_T]:
     return pool
 
 
-def plain(places: Ints) -> Ints:
-    """The same numbers, contiguous and writable: the one form of starts and sizes for which kernels are compiled."""
-    return places if places.flags.carray else places.copy()
+def plain(column: NDArray[_T]) -> NDArray[_T]:
+    """The same numbers, contiguous and writable: the one form of starts, sizes and masks for which kernels are compiled."""
+    return column if column.flags.carray else column.copy()
+
+
+@jit
+def copy_spans(width: int, blob: Bytes, start: Ints, size: Ints, out: Bytes, into: Ints) -> int:
+    """Copies row after row of blob, sealed, to the byte `into` of out, which must have the room; start, size: in items of `width` bytes.
+
+    Gives the first row whose span lies outside of the blob, or -1; empty rows may lie anywhere.
+    """
+    first, target = place_of(blob), place_of(out)
+    room = len(blob) // width
+    for row in range(len(start)):
+        if size[row] == 0:
+            continue
+        if size[row] < 0 or size[row] > room or start[row] < 0 or start[row] > room - size[row]:
+            return row
+        at, to, left = first + start[row] * width, target + into[row], size[row] * width
+        if left < 8:
+            for place in range(left):
+                put_byte(to + place, byte_at(at + place))
+            continue
+        while left >= 8:
+            put_word(to, word_at(at))
+            at, to, left = at + 8, to + 8, left - 8
+        if left > 0:  # the last word overlaps the one before
+            put_word(to + left - 8, word_at(at + left - 8))
+    return -1
 
 
 @dataclass(slots=True)
@@ -82,11 +110,11 @@ class Text:
 
     def compact(self) -> Text:
         """The same rows; their bytes alone, end to end, where the block holds much else (rows taken from a large batch)."""
-        total = int(self.size.sum())
-        if len(self.blob) <= 2 * total + 64:
+        size = _sizes(self)
+        if not _is_wasteful(self.blob, int(size.sum())):
             return self
-        start, items = _gathered(self.blob, self.start, self.size, total)
-        return Text(items, start, self.size, self.valid, self.is_bytes)
+        start, items = _gathered(self.blob, self.start, size)
+        return Text(items, start, size, self.valid, self.is_bytes)
 
     def raw(self) -> list[bytes | None]:
         """The rows as bytes objects, None where absent: for keys of records and other slow paths."""
@@ -105,12 +133,17 @@ class Text:
     @staticmethod
     def of(rows: Iterable[bytes | str | None], *, is_bytes: bool = False) -> Text:
         """Columns from Python values: for tests and slow paths."""
-        raw = [row.encode() if isinstance(row, str) else row for row in rows]
-        size = np.array([0 if row is None else len(row) for row in raw], dtype=np.int64)
-        start = np.zeros(len(raw), dtype=np.int64)
-        np.cumsum(size[:-1], out=start[1:])
-        valid = None if all(row is not None for row in raw) else np.array([row is not None for row in raw], dtype=np.bool_)
-        return Text(np.frombuffer(b"".join(row or b"" for row in raw), dtype=np.uint8), start, size, valid, is_bytes)
+        listed = list(rows)
+        valid: Bools | None = None
+        try:
+            blob, raw = b"".join(listed), listed  # type: ignore[arg-type]  # whatever is not all bytes raises, and is looked at one by one
+        except TypeError:
+            raw = [row.encode() if isinstance(row, str) else row or b"" for row in listed]
+            blob = b"".join(raw)  # type: ignore[arg-type]
+            there = [row is not None for row in listed]
+            valid = None if all(there) else np.array(there, dtype=np.bool_)
+        size = np.fromiter(map(len, raw), np.int64, len(raw))  # type: ignore[arg-type]
+        return Text(np.frombuffer(blob, dtype=np.uint8), np.cumsum(size) - size, size, valid, is_bytes)
 
 
 @dataclass(slots=True)
@@ -131,11 +164,11 @@ class Lists:
 
     def compact(self) -> Lists:
         """The same rows; their items alone, end to end, where the pool holds much else."""
-        total = int(self.size.sum())
-        if len(self.items) <= 2 * total + 64:
+        size = _sizes(self)
+        if not _is_wasteful(self.items, int(size.sum())):
             return self
-        start, items = _gathered(self.items, self.start, self.size, total)
-        return Lists(items, start, self.size, self.valid)
+        start, items = _gathered(self.items, self.start, size)
+        return Lists(items, start, size, self.valid)
 
     def to_list(self) -> list[object]:
         """The rows as Python values, None where absent: for tests and slow paths."""
@@ -155,15 +188,40 @@ class Lists:
 Column = Numbers | Text | Lists
 
 
-def _gathered(pool: NDArray[_T], start: Ints, size: Ints, total: int) -> tuple[Ints, NDArray[_T]]:
+def _sizes(column: Text | Lists) -> Ints:
+    """The sizes, 0 where a row is absent: such spans mean nothing."""
+    return column.size if column.valid is None else column.size * column.valid
+
+
+def _is_wasteful(pool: NDArray[np.generic], used: int) -> bool:
+    return len(pool) > 2 * used + 64
+
+
+def _gathered(pool: NDArray[_T], start: Ints, size: Ints) -> tuple[Ints, NDArray[_T]]:
     """Starts within, and the pool of, these spans laid end to end."""
     ends = np.cumsum(size)
     first = ends - size
-    return first, pool[np.repeat(start - first, size) + np.arange(total, dtype=np.int64)]
+    out = np.empty(int(ends[-1]) if len(ends) else 0, dtype=pool.dtype)
+    _copy(pool, start, size, out, first)
+    return first, out
+
+
+def _copy(pool: NDArray[_T], start: Ints, size: Ints, out: NDArray[_T], first: Ints) -> None:
+    """Copies spans of pool to `first` and on in out."""
+    width = pool.itemsize
+    wrong = copy_spans(
+        width, sealed(pool).view(np.uint8), plain(start), plain(size), out.view(np.uint8), first if width == 1 else first * width
+    )
+    if wrong >= 0:
+        raise ValueError(f"row {wrong} points outside of its block")
 
 
 def concat_columns(parts: Sequence[Column]) -> Column:
-    """Columns of one kind joined end to end."""
+    """Columns of one kind joined end to end.
+
+    Spans into one and the same pool go on pointing into it. Otherwise each pool is copied once, or only what rows have in it where it
+    holds much else: else every join would carry all bytes ever read.
+    """
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -172,15 +230,38 @@ def concat_columns(parts: Sequence[Column]) -> Column:
         valid = np.concatenate([np.ones(len(part), dtype=np.bool_) if part.valid is None else part.valid for part in parts])
     if isinstance(first, Numbers):
         return Numbers(np.concatenate([part.values for part in parts if isinstance(part, Numbers)]), valid)
-    spans = [part.compact() for part in parts if not isinstance(part, Numbers)]  # else every join would carry all bytes ever read
-    pools: list[NDArray[np.generic]] = [part.blob if isinstance(part, Text) else part.items for part in spans]
-    shifts = np.cumsum([0] + [len(pool) for pool in pools[:-1]])
-    start = np.concatenate([part.start + shift for part, shift in zip(spans, shifts, strict=True)])
-    size = np.concatenate([part.size for part in spans])
-    pool = np.concatenate(pools)
+    spans = [part for part in parts if not isinstance(part, Numbers)]
+    pool, start, size = _joined_spans(spans)
     if isinstance(first, Text):
         return Text(pool.astype(np.uint8, copy=False), start, size, valid, first.is_bytes)
     return Lists(pool, start, size, valid)
+
+
+def _joined_spans(parts: Sequence[Text | Lists]) -> tuple[NDArray[np.generic], Ints, Ints]:
+    """One pool for all parts, and where their rows lie in it."""
+    pools: list[NDArray[np.generic]] = [part.blob if isinstance(part, Text) else part.items for part in parts]
+    sizes = [_sizes(part) for part in parts]
+    size = np.concatenate(sizes)
+    used: dict[int, int] = {}  # of each pool, by all parts together
+    for pool, of_part in zip(pools, sizes, strict=True):
+        used[id(pool)] = used.get(id(pool), 0) + int(of_part.sum())
+    kept = {id(pool): pool for pool in pools if not _is_wasteful(pool, used[id(pool)])}
+    if len(used) == 1 and kept:
+        return pools[0], np.concatenate([part.start for part in parts]), size
+    begins = dict(zip(kept, np.cumsum([0, *map(len, kept.values())]).tolist(), strict=False))
+    room = sum(map(len, kept.values()))
+    joined = np.empty(room + sum(count for one, count in used.items() if one not in kept), dtype=np.result_type(*pools))
+    for one, pool in kept.items():
+        joined[begins[one] : begins[one] + len(pool)] = pool
+    starts = []
+    for part, pool, of_part in zip(parts, pools, sizes, strict=True):
+        if id(pool) in kept:
+            starts.append(part.start + begins[id(pool)])
+            continue
+        starts.append(room + np.cumsum(of_part) - of_part)
+        _copy(pool.astype(joined.dtype, copy=False), part.start, of_part, joined, starts[-1])
+        room += int(of_part.sum())
+    return joined, np.concatenate(starts), size
 
 
 @dataclass(slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.codec.avro_write import copy_spans, measure_items, program, write_items, write_records
+from stream_infer.codec.avro_write import measure_items, program, write_items, write_records
 from stream_infer.codec.columns_check import checked, symbol_indices
 from stream_infer.codec.schema import FieldSchema, RecordSchema
-from stream_infer.records import Column, Ints, Lists, Numbers, Text, plain, sealed
+from stream_infer.records import Column, Ints, Lists, Numbers, Text, copy_spans, plain, sealed
 
 Planes = NDArray[np.int64]
 
@@ -50,8 +50,8 @@ class AvroEncoder:
             elif column.items.dtype.kind == "i":
                 write_items(_longs(column), start, planes[plane], blob, planes[plane + 2])
             else:
-                items = sealed(np.ascontiguousarray(column.items).view(np.uint8))
-                _check(field, copy_spans(column.items.itemsize, items, start, planes[plane + 1], blob, planes[plane + 2]))
+                items = sealed(column.items).view(np.uint8)
+                _check(field, copy_spans(column.items.itemsize, items, start, planes[plane], blob, planes[plane + 2]))
         spans = planes[:2].copy()  # so that the records do not keep all planes
         return Text(blob, spans[0], spans[1], None, is_bytes=True)
 

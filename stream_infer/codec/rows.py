@@ -5,7 +5,7 @@ Step 2 of an event's life. Whatever a record holds, it ends in exactly one of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,20 +112,7 @@ class RowDecoder:
             return parts[0]
         rows = np.concatenate([part[0] for part in parts])
         order = np.argsort(rows)
-        return rows[order], {name: _joined([part[1][name] for part in parts]).take(order) for name in parts[0][1]}
-
-
-def _joined(parts: Sequence[Column]) -> Column:
-    """Like concat_columns, but texts that are spans into one and the same block stay so."""
-    first = parts[0]
-    if isinstance(first, Text):
-        texts = [part for part in parts if isinstance(part, Text) and part.blob is first.blob]
-        if len(texts) == len(parts):
-            masks = [np.ones(len(part), dtype=np.bool_) if part.valid is None else part.valid for part in texts]
-            valid = None if all(part.valid is None for part in texts) else np.concatenate(masks)
-            start = np.concatenate([part.start for part in texts])
-            return Text(first.blob, start, np.concatenate([part.size for part in texts]), valid, first.is_bytes)
-    return concat_columns(parts)
+        return rows[order], {name: concat_columns([part[1][name] for part in parts]).take(order) for name in parts[0][1]}
 
 
 class RowEncoder:
