@@ -17,6 +17,7 @@ from stream_infer.edge import kafka_client, kafka_consume
 from stream_infer.edge.kafka_client import KafkaSettings
 from stream_infer.edge.kafka_consume import Reader
 from stream_infer.edge.kafka_deliveries import Deliveries
+from stream_infer.edge.kafka_ending import Ending
 from stream_infer.edge.kafka_errors import Complaints
 from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog, end_process
@@ -65,6 +66,7 @@ class KafkaTransport:
         self._topics: tuple[str, ...] = ()
         self._reading = False
         self._abandoned = False
+        self._ending = Ending()
         self.on_read: Callable[[], None] = _nothing  # called as read() goes on: a long restore is no standstill
         wait_s = settings.transaction_timeout_ms / 1000
         config = kafka_client.consumer(settings, self._complaints)
@@ -72,7 +74,7 @@ class KafkaTransport:
         # The producer first: taking the id over ends what a crash left open, which the consumer would otherwise wait for.
         sender = kafka_client.producer(settings, self._complaints, on_statistics)
         exactly_once = settings.guarantee == "exactly_once"
-        transactions = Transactions(sender, wait_s, self._watchdog) if exactly_once else None
+        transactions = Transactions(sender, wait_s, self._watchdog, native=settings.native) if exactly_once else None
         self._member = Reader(kafka_client.consumer(settings, self._complaints, on_statistics), header_topics, settings.native)
         self._follower = Reader(config, header_topics, settings.native)
         self._restorer = Reader(config, header_topics, settings.native)
@@ -185,29 +187,52 @@ class KafkaTransport:
         timestamps: Ints | None = None,
     ) -> None:
         """Send records; begins a transaction if none is open. partition None: by murmur2 of the key. Waits while the queue is full."""
+        assert not self._ending.under_way, "records sent while a transaction ends"
         if len(values):
             self._sender.send(topic, keys, values, partition, timestamps)
 
     def commit(self, offsets: Mapping[Partition, int]) -> Outcome:
-        """End the transaction with these offsets in it. Fenced when another process took our place.
+        """End the transaction with these offsets in it. Fenced when another process took our place."""
+        self.begin_commit(offsets)
+        while (outcome := self.ended(1000)) is None:
+            pass
+        return outcome
+
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Begin what commit() does, on a thread of its own.
 
         Offsets of partitions that this member does not own, or of a member that the group does not know, abort: such a commit
         would not be fenced by the broker (a generation of -1 is accepted).
         """
-        if not offsets and not self._sender.is_open:
-            return Outcome.COMMITTED
+        sender = self._sender
         if not offsets:
-            return self._sender.commit([], None)
+            if not sender.is_open:
+                self._ending.known(Outcome.COMMITTED)
+            elif isinstance(sender, Deliveries):
+                self._ending.begin(sender.deliver)
+            else:
+                self._ending.begin(lambda: sender.commit([], None))
+            return
         strangers = [p for p in offsets if p not in self._owned]
         if strangers or not self._member.consumer.memberid():
             log.warning("offsets of %s are not ours to commit", strangers or "a group that we are not a member of")
-            return self._sender.abort()
+            self._ending.begin(sender.abort)
+            return
+        wanted = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+        if isinstance(sender, Deliveries):  # the group's offsets are moved by the thread that polls: a consumer has one thread
+            self._ending.begin(sender.deliver, lambda found: sender.move(wanted) if found is Outcome.COMMITTED else found)
+            return
         # Taken now, on the thread that serves rebalances: whatever was taken from us has been told by revoked() or lost() before.
         metadata = self._member.consumer.consumer_group_metadata()
-        return self._sender.commit([TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()], metadata)
+        self._ending.begin(lambda: sender.commit(wanted, metadata))
+
+    def ended(self, wait_ms: int) -> Outcome | None:
+        """The outcome of begin_commit(), once; None while it is not known."""
+        return self._ending.outcome(wait_ms)
 
     def abort(self) -> None:
         """End the transaction, if one is open, and leave nothing of it."""
+        assert not self._ending.under_way, "a transaction aborted while it ends"
         if self._sender.is_open:
             self._sender.abort()
 
@@ -218,6 +243,7 @@ class KafkaTransport:
         finally:
             self._follower.close()
             self._restorer.close()
+            self._ending.close(wait=True)
             self._sender.close()
             self._watchdog.close()
 
@@ -227,6 +253,7 @@ class KafkaTransport:
         Others take over at once, not after the timeouts of session and transaction (measured: 1.7 s instead of 9.8 s).
         """
         self._abandoned = True
+        self._ending.close(wait=False)
         self._sender.give_up()
         self._member.close()
 

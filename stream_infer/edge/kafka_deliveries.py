@@ -29,7 +29,7 @@ class Deliveries:
         self._config = {**config, "on_delivery": self._delivered, "delivery.report.only.error": True}
         self._wait_s_max = wait_s_max
         self._consumer = consumer
-        self._failures: list[KafkaError] = []
+        self._failures: list[KafkaError] = []  # appended to by whichever thread serves the producer
         self._pending = False
         self.rebuilt = 0
         self._producer = Producer(self._config)
@@ -45,18 +45,16 @@ class Deliveries:
         """Queue records. What cannot be queued fails the next commit."""
         self._pending = True
         try:
-            if not send(self._producer, topic, keys, values, partition, timestamps, self._wait_s_max):
+            if not send(self._producer, None, topic, keys, values, partition, timestamps, self._wait_s_max):
                 self._failures.append(KafkaError(KafkaError._QUEUE_FULL))  # noqa: SLF001 — librdkafka's name
         except KafkaException as problem:
             self._failures.append(error_of(problem))
 
-    def commit(self, offsets: list[TopicPartition], _metadata: object) -> Outcome:
-        """Wait for the broker to have all records, then move the offsets. ABORTED when either failed."""
+    def deliver(self) -> Outcome:
+        """Wait for the broker to have all records. ABORTED when it did not take one."""
         left = self._producer.flush(self._wait_s_max)
         self._pending = False
-        if left or self._failures:
-            return self._failed(left)
-        return self._move(offsets) if offsets else Outcome.COMMITTED
+        return self._failed(left) if left or self._failures else Outcome.COMMITTED
 
     def abort(self) -> Outcome:
         """Drop what was not sent yet; what was sent stays visible. Always ABORTED."""
@@ -94,7 +92,8 @@ class Deliveries:
         log.warning("%d records were not delivered: %s", len(failures) + left, failures[0].str() if failures else "timed out")
         return Outcome.ABORTED
 
-    def _move(self, offsets: list[TopicPartition]) -> Outcome:
+    def move(self, offsets: list[TopicPartition]) -> Outcome:
+        """Move the group's offsets."""
         until = time.monotonic() + self._wait_s_max
         while True:
             try:

@@ -164,6 +164,13 @@ class Channel:
             return None
         return int(self._blocks[0].keys[0]) if self.decide_at is None else int(self._dues().min())
 
+    def lowest(self) -> int | None:
+        """The lowest key among the candidates; None when there are none."""
+        if self.decide_at is None:
+            return int(self._blocks[0].keys[0]) if self._blocks else None
+        rows = self.candidates()
+        return None if rows is None else int(rows.keys.min())
+
     def following(self) -> int:
         """No row received from now on has a lower key."""
         return END if self.ended else self.watermark
@@ -187,17 +194,21 @@ class Channel:
             parts.insert(0, self._held)
         return concat_rows(parts) if parts else None
 
-    def release(self, taken: Ints, upto: int) -> Rows:
-        """Take the candidates numbered `taken`; unreleased rows with an arrival key < upto become held (decide_at only)."""
+    def release(self, taken: Ints | slice, upto: int) -> Rows:
+        """Take the candidates numbered `taken` (a slice: the first ones).
+
+        Unreleased rows of a stream with decide_at become held where their arrival key is below upto.
+        """
         rows = self.candidates()
         assert rows is not None
         self._candidates = None
         out = rows.take(taken)
         if self.decide_at is None:
-            self._blocks = [rows.take(slice(len(taken), None))] if len(taken) < len(rows) else []
-            if len(taken):
+            self._blocks = [rows.take(slice(len(out), None))] if len(out) < len(rows) else []
+            if len(out):
                 self.next, self.released = int(out.offsets[-1]) + 1, int(out.keys[-1])
             return out
+        assert not isinstance(taken, slice), "due times are in no order"
         mine = self._blocks[0] if self._blocks else None
         left = np.ones(len(rows), dtype=np.bool_)
         left[taken] = False

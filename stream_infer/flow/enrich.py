@@ -83,6 +83,8 @@ def kept_rows(chunk: Chunk, stream: str) -> Kept | None:
     parts = [part for part in parts if len(part.rows)]
     if not parts:
         return None
+    if len(parts) == 1 and parts[0].channel.decide_at is None:
+        return _kept_one(parts[0])
     order = np.concatenate([part.order for part in parts])
     sort = np.argsort(order, kind="stable")
     rows = [part.rows for part in parts]
@@ -95,6 +97,13 @@ def kept_rows(chunk: Chunk, stream: str) -> Kept | None:
         np.concatenate([r.flags == DEAD for r in rows])[sort],
         {name: concat_columns([r.columns[name] for r in rows]).take(sort) for name in rows[0].columns},
     )
+
+
+def _kept_one(part: Taken) -> Kept:
+    """Rows of one channel are in order already."""
+    rows = part.rows
+    partition = np.full(len(rows), part.channel.place.partition, dtype=np.int64)
+    return Kept(rows.times, rows.keys, part.order, partition, rows.offsets, rows.flags == DEAD, dict(rows.columns))
 
 
 def _usable(taken: Taken) -> Taken:

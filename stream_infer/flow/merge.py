@@ -41,7 +41,10 @@ class Chunk:
 
 
 class Merge:
-    """The channels of one task. rows_max: the size of a chunk, which may change as long as the run is not deterministic; every_ms: chunks end where event time passes a multiple of it (or None)."""
+    """The channels of one task.
+
+    rows_max: the size of a chunk; live it may change. every_ms: chunks end where event time passes a multiple of it (or None).
+    """
 
     def __init__(self, channels: list[Channel], rows_max: int, wait_ms_max: int, deterministic: bool, every_ms: int | None) -> None:
         self.channels = sorted(channels, key=lambda channel: channel.place)
@@ -113,6 +116,7 @@ class Merge:
         return None if found is None else self._cut(*found)
 
     def _eligible(self, now: int) -> tuple[list[tuple[Channel, Rows]], list[Ints], int] | None:
+        """The rows of each channel that may be released, as indices of its candidates, at most a chunk of each; how many there are."""
         key, number = self.bound(now)
         whole = True  # a deterministic chunk has rows_max rows unless the log itself ends it earlier
         if self._every_ms is not None:
@@ -128,19 +132,38 @@ class Merge:
             rows = channel.candidates()
             if rows is None:
                 continue
-            limit = key if place <= number else key - 1
-            if channel.decide_at is not None and not all(c.ended for c in self.channels if c.gates):
-                limit = min(limit, self.clock(now))  # held rows wait for event time, also when nothing else is read
-            parts.append((channel, rows))
-            eligible.append(np.flatnonzero(rows.keys <= limit))
+            found = self._within(channel, rows, self._limit(channel, key if place <= number else key - 1, now))
+            if len(found) or channel.decide_at is not None:  # what came and is not due yet becomes held with this chunk
+                parts.append((channel, rows))
+                eligible.append(found)
         total = sum(len(e) for e in eligible)
         if total == 0 or (self._deterministic and whole and total < self.rows_max):
             return None
         return parts, eligible, total
 
+    def _limit(self, channel: Channel, key: int, now: int) -> int:
+        """Rows of the channel up to this key may be released. key: what the other channels allow."""
+        if channel.decide_at is None or all(c.ended for c in self.channels if c.gates):
+            return key
+        return min(key, self.clock(now))  # held rows wait for event time, also when nothing else is read
+
+    def _within(self, channel: Channel, rows: Rows, limit: int) -> Ints:
+        if channel.decide_at is not None:
+            return np.flatnonzero(rows.keys <= limit)
+        # Keys of a channel never fall, so these are its first rows; more than a chunk of them cannot be in the next one.
+        return np.arange(min(int(np.searchsorted(rows.keys, limit, side="right")), self.rows_max))
+
     def chunk_waits(self, now: int) -> bool:
         """Whether chunk() would give one."""
-        return self._eligible(now) is not None
+        if self._deterministic:
+            return self._eligible(now) is not None
+        # Live, one row is enough, and the first edge lies above the lowest key that waits: no rows need be gathered.
+        key, number = self.bound(now)
+        for place, channel in enumerate(self.channels):
+            head = channel.lowest()
+            if head is not None and head <= self._limit(channel, key if place <= number else key - 1, now):
+                return True
+        return False
 
     def _edge(self) -> int | None:
         """The first multiple of every_ms above the lowest key that waits."""
@@ -151,6 +174,8 @@ class Merge:
         return (min(waiting) // self._every_ms + 1) * self._every_ms if waiting else None
 
     def _cut(self, parts: list[tuple[Channel, Rows]], eligible: list[Ints], total: int) -> Chunk:
+        if len(parts) == 1 and parts[0][0].decide_at is None:
+            return self._cut_one(*parts[0], min(total, self.rows_max))
         keys = np.concatenate([rows.keys[e] for (_, rows), e in zip(parts, eligible, strict=True)])
         owner = np.repeat(np.arange(len(parts)), [len(e) for e in eligible])
         order = np.argsort(keys, kind="stable")  # ties: channel order, then offset, for that is how they are laid out
@@ -169,6 +194,14 @@ class Merge:
                 taken.append(Taken(channel, out, mine[mine >= 0]))
         self.number += 1
         return Chunk(self.number, taken, count, reached, began)
+
+    def _cut_one(self, channel: Channel, rows: Rows, count: int) -> Chunk:
+        """The first rows of the one channel that has any: in order already."""
+        began = np.array([c.next for c in self.channels], dtype=np.int64)
+        reached = int(rows.keys[count - 1])
+        taken = Taken(channel, channel.release(slice(count), reached), np.arange(count))
+        self.number += 1
+        return Chunk(self.number, [taken], count, reached, began)
 
     def _cut_at_versions(self, parts: list[tuple[Channel, Rows]], owner: Ints, count: int) -> int:
         """A chunk holds versions or rows, never both: versions take effect between two chunks."""

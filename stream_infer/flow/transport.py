@@ -96,6 +96,12 @@ class Transport(Protocol):
         neither records nor offsets are pending.
         """
 
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Begin what commit() does. Until ended() has told the outcome nothing may be produced, committed or aborted; poll() goes on."""
+
+    def ended(self, wait_ms: int) -> Outcome | None:
+        """The outcome of begin_commit(), told once; None while it is not known, after waiting for at most wait_ms."""
+
     def abort(self) -> None:
         """End the transaction, if one is open, and leave nothing of it."""
 

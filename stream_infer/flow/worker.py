@@ -4,7 +4,8 @@ The protocol of exactly-once, in the order of its steps:
  1. a partition is assigned: its task's state is read back (snapshot, then changelog), and reading begins at its positions;
  2. outputs go out within the open transaction as chunks finish;
  3. when a commit is due no new chunk begins; once no model is at work, changed state and positions follow, then the group's
-    offsets, then the end of the transaction: all of it holds, or nothing;
+    offsets, then the end of the transaction: all of it holds, or nothing. While it ends, the next chunks are worked on already, and
+    what they send is held;
  4. ABORTED: every task is forgotten and restored, for its state is ahead of what holds;
  5. a partition is revoked: steps 3 within the callback, or an abort; answers that come later find no task and are dropped.
 
@@ -13,25 +14,31 @@ The worker decides nothing about rows. It knows no sockets, threads or clocks ei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from stream_infer.flow.checks import check_logs, check_state, check_topics
+from stream_infer.flow.checks import check_topics
 from stream_infer.flow.commands import Command, Commit, Forward, Install, Pause, Produce, Resume, Seek, Stop
+from stream_infer.flow.committing import Committer
 from stream_infer.flow.flow import Flow, Mode
-from stream_infer.flow.notices import Committed, CommitWanted, Read, TaskAssigned, TaskId, TaskRevoked, Tick
+from stream_infer.flow.keeping import Keeping
+from stream_infer.flow.notices import Committed, CommitWanted, Read, TaskId, TaskRevoked, Tick
 from stream_infer.flow.ports import Forwarder, Pace, Snapshots
+from stream_infer.flow.restoring import Restoring
+from stream_infer.flow.standby import Copy, Standby
 from stream_infer.flow.stats import Stats
-from stream_infer.flow.task import TASK_KEY, Task
 from stream_infer.flow.transport import Outcome, Partition, Transport
 from stream_infer.flow.versions import Static
 from stream_infer.topology.plan import Plan
 
 POLL_ROWS_MAX = 5000  # 5,000 records a call cost 1.2 µs each against 1.35 at 100 (consume with key, value, timestamp)
 DRAIN_MS_MAX = 5000  # for models to end when partitions are taken away; beyond it the transaction is given up
+# Reading state back goes on for so long between two polls: while tasks work, and while none does (the group is to be heard all the same).
+RESTORE_MS, RESTORE_ALONE_MS = 20, 200
+PARKED_MS_MAX = 10_000  # a task that left comes back within a rebalance, or not at all
 
 
 class Worker:
-    """One member of the group: a Flow, a transport, a forwarder. clock: ms, monotone."""
+    """One member of the group: a Flow, a transport, a forwarder. clock: ms, monotone; wall: ms since 1970, for deadlines (live only)."""
 
     def __init__(
         self,
@@ -45,19 +52,27 @@ class Worker:
         snapshots: Snapshots | None = None,
         snapshot_every_ms: int = 60_000,
         sections: Sequence[str] | None = None,
+        wall: Callable[[], int] | None = None,
+        slot: str = "0",
+        standby_bytes_max: int = 0,
+        restore_ms: int = RESTORE_MS,
     ) -> None:
         self.plan, self.transport = plan, transport
-        self._forwarder, self._clock, self._snapshots = forwarder, clock, snapshots
+        self._forwarder, self._clock = forwarder, clock
         self._sections = [s for s in plan.sections if sections is None or s.name in sections]
         self.pace = Pace(plan.emit.commit_interval_ms)
         self.deterministic = deterministic
+        self._wall = None if deterministic else wall
         self.flow = Flow(plan, static, Mode(deterministic, self._ends() if deterministic else None))
-        self._wanted: list[TaskId] = []
-        self._parked: dict[TaskId, tuple[Task, int]] = {}  # with an offset of its changelog from before its last commit
+        self._standby = Standby(transport, snapshots, bytes_max=standby_bytes_max, slot=slot)
+        self._restoring = Restoring(transport, clock, self.pace, snapshots, self._standby)
+        self._restore_ms = restore_ms
+        self._settle_at: int | None = None  # when those who left will not come back
+        self._keeping = Keeping(snapshots, snapshot_every_ms, clock)
         self._idle = False
-        self._uncommitted: list[tuple[int, int]] = []
-        self._sent: dict[str, int] = {}
-        self._snapshot_every_ms, self._snapshot_at = snapshot_every_ms, clock() + snapshot_every_ms
+        self._at_rest = False
+        at_least_once = plan.emit.guarantee == "at_least_once"
+        self._committer = Committer(transport, self.pace, clock, at_least_once=at_least_once)
 
     @property
     def stats(self) -> Stats:
@@ -84,52 +99,68 @@ class Worker:
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """Tasks whose flowing partition is ours now; they are restored after poll()."""
         self.pace.rebalances += 1
-        for section in self._sections:
-            topic = self.plan.streams[section.flowing].topic
-            for found, partition in partitions:
-                if found == topic and (section.name, partition) not in self.flow.tasks:
-                    self._wanted.append((section.name, partition))
-        self._parked = {task: parked for task, parked in self._parked.items() if task in self._wanted}  # the others are someone else's now
+        given = set(partitions)
+        self._restoring.want(task for task in self._tasks() if self._flowing(task) in given and task not in self.flow.tasks)
+        self._settle_standby()
+
+    def _tasks(self) -> list[TaskId]:
+        """All tasks that could ever be ours."""
+        return [(section.name, partition) for section in self._sections for partition in range(section.partitions)]
+
+    def _flowing(self, task: TaskId) -> Partition:
+        """Whoever owns this partition has the task."""
+        section = next(s for s in self._sections if s.name == task[0])
+        return self.plan.streams[section.flowing].topic, task[1]
+
+    def _settle_standby(self) -> None:
+        self._settle_at = None
+        self._standby.settle(task for task in self._tasks() if task not in self.flow.tasks and task not in self._restoring)
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Finish, commit, let go; what cannot be finished in time is given up."""
+        self._await_commit()
+        self._settle_at = self._clock() + PARKED_MS_MAX
         leaving = self._tasks_of(partitions)
-        if not leaving and not self._wanted:
+        if not leaving:
             return
         ends = self._changelog_ends(leaving)
         # What leaves is committed even if nothing happened to it: that proves that until then nobody else wrote.
         held = self._finish_in_flight() and self._commit(leaving) is Outcome.COMMITTED
         if not held:
-            self.transport.abort()
-            self.pace.aborts += 1
-            self._forget_all()
+            self._abort()
         for task in leaving:
             if held:
-                self._parked[task] = (self.flow.tasks[task], ends[task])
+                self._standby.park(Copy(self.flow.tasks[task], ends[task]))
             self._let_go(task)
-        self._wanted = [task for task in self._wanted if task not in leaving]
+        self._restoring.drop(leaving)
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Someone else has them: nothing of the open transaction may hold."""
-        self.transport.abort()
-        self.pace.aborts += 1
+        self._await_commit()
         for task in self._tasks_of(partitions):
             self._let_go(task)
-        self._forget_all()
+        self._abort()
+        self._standby.forget()
+        self._settle_at = self._clock()
 
     def _tasks_of(self, partitions: Sequence[Partition]) -> list[TaskId]:
         gone = set(partitions)
-        topics = {section.name: self.plan.streams[section.flowing].topic for section in self.plan.sections}
-        self._wanted = [task for task in self._wanted if (topics[task[0]], task[1]) not in gone]
-        return [task for task in self.flow.tasks if (topics[task[0]], task[1]) in gone]
+        self._restoring.drop([task for task in self._restoring.wanted() if self._flowing(task) in gone])
+        return [task for task in self.flow.tasks if self._flowing(task) in gone]
 
     def _let_go(self, task: TaskId) -> None:
         if task in self.flow.tasks:
             self._carry_out(self.flow.handle(TaskRevoked(task)))
 
+    def _abort(self) -> None:
+        self.transport.abort()
+        self.pace.aborts += 1
+        self._forget_all()
+
     def _forget_all(self) -> None:
         """After an abort: state is ahead of what holds, so every task is to be restored."""
-        self._wanted += [task for task in self.flow.tasks if task not in self._wanted]
+        self._committer.forget()
+        self._restoring.want(self.flow.tasks)
         for task in list(self.flow.tasks):
             self._carry_out(self.flow.handle(TaskRevoked(task)))
         self.flow.handle(Committed())
@@ -138,31 +169,41 @@ class Worker:
 
     def step(self, wait_ms: int) -> bool:
         """Once around: read, answer, commit if due. False when nothing was there to do."""
-        fetched = self.transport.poll(POLL_ROWS_MAX, 0 if self.flow.ready() or self.flow.in_flight() else wait_ms)
+        fetched = self.transport.poll(POLL_ROWS_MAX, 0 if self._expects_something() else wait_ms)
         began, answered = self._clock(), self.flow.stats.rows_answered
         # Before restoring: these records were read at the places of the tasks that were there then. A task that comes back begins
         # elsewhere, and would take the first rows it sees for the place where it reads.
         for batch in fetched:
-            self._carry_out(self.flow.handle(Read(batch)))
+            if not self._standby.receive(batch):
+                self._carry_out(self.flow.handle(Read(batch)))
         self._restore_wanted()
         self._take_answers(0 if fetched else min(wait_ms, 1) if self.flow.in_flight() else 0)
         at_end = frozenset(p for p in self._inputs() if self.transport.at_end(p))
-        self._carry_out(self.flow.handle(Tick(self._clock(), at_end)))
-        if self.flow.stats.rows_answered > answered:
-            self._uncommitted.append((began, self.flow.stats.rows_answered - answered))
-        self._idle = not fetched and not self.flow.in_flight() and not self.flow.ready()
-        self._commit_if_due(self._clock())
-        return not self._idle
+        self._carry_out(self.flow.handle(Tick(self._clock(), at_end, self._wall() if self._wall is not None else None)))
+        self._committer.took(began, self.flow.stats.rows_answered - answered)
+        ready = self.flow.ready()
+        self._at_rest = not ready and sum(map(len, fetched)) < POLL_ROWS_MAX
+        self._idle = not fetched and not ready and not self.flow.in_flight()
+        self._look_at_commit(min(wait_ms, 1) if self._idle else 0)
+        return not self._idle or self._committer.open
+
+    def _expects_something(self) -> bool:
+        return self.flow.ready() or self.flow.in_flight() or self._committer.open or bool(self._restoring)
 
     def _inputs(self) -> set[Partition]:
         return {partition for task in self.flow.tasks.values() for partition in task.inputs()}
 
+    def settled(self) -> bool:
+        """Whether all that happened so far is committed."""
+        return not self.flow.dirty() and not self._committer.open
+
     def finished(self) -> bool:
         """Deterministic runs: the logs are worked through and committed."""
-        return not self._wanted and self.flow.finished() and not self.flow.dirty()
+        return not self._restoring and self.flow.finished() and self.settled()
 
     def close(self) -> None:
         """Finish what is in flight, commit, leave."""
+        self._await_commit()
         if self._finish_in_flight():
             self._commit()
         self.transport.close()
@@ -176,8 +217,7 @@ class Worker:
             if isinstance(command, Forward):
                 self._forwarder.submit(command)
             elif isinstance(command, Produce):
-                self.transport.produce(command.topic, command.keys, command.values, command.partition)
-                self._sent[command.topic] = self._sent.get(command.topic, 0) + len(command.values)
+                self._committer.send(command)
             elif isinstance(command, Install):
                 self._forwarder.install(command)
             elif isinstance(command, Seek):
@@ -193,14 +233,16 @@ class Worker:
 
     # -- commits ---------------------------------------------------------------------------------------------------
 
-    def _commit_if_due(self, now: int) -> None:
+    def _look_at_commit(self, wait_ms: int) -> None:
         """With little to do a transaction ends as soon as its work is out; under load at the interval."""
-        if not self.flow.dirty():
-            return
-        if self._idle or now - self.pace.last_commit_ms >= self.pace.interval_ms:
+        if self._committer.open:
+            self._settle(self._committer.turn(wait_ms))
+            if self._committer.full():
+                self._await_commit()
+        elif self.flow.dirty() and self._committer.due(self._clock(), at_rest=self._at_rest):
             self.flow.drain()
             if not self.flow.in_flight():
-                self._commit()
+                (self._commit if self._keeping.due(self.flow.tasks) else self._begin_commit)()
 
     def _finish_in_flight(self) -> bool:
         """Wait for models, beginning nothing new. False when they take too long."""
@@ -210,84 +252,48 @@ class Worker:
             self._take_answers(50)
         return not self.flow.in_flight()
 
-    def _commit(self, leaving: Sequence[TaskId] = ()) -> Outcome:
-        began = self._clock()
+    def _begin_commit(self, leaving: Sequence[TaskId] = ()) -> None:
+        """Take a checkpoint and begin to end the transaction that holds it; chunks may begin again at once."""
         commands = self.flow.handle(CommitWanted(tuple(leaving)))
         offsets = next((c.offsets for c in commands if isinstance(c, Commit)), None)
-        ends = self._changelog_ends(list(self.flow.tasks)) if offsets is not None and self._snapshots_due() else {}
-        outcome = Outcome.COMMITTED if offsets is None else self._end(commands, offsets)
-        self.pace.last_commit_ms = self._clock()
-        if outcome is Outcome.COMMITTED:
-            self.flow.handle(Committed())
-            self.pace.commits += offsets is not None
-            self.pace.commit_ms.append(self.pace.last_commit_ms - began)
-            self.pace.latency_ms += [self.pace.last_commit_ms - at for at, _ in self._uncommitted]
-            self.pace.latency_rows += [rows for _, rows in self._uncommitted]
-            for topic, count in self._sent.items():
-                self.pace.written[topic] = self.pace.written.get(topic, 0) + count
-            self._snapshot(ends)
-        else:
-            self.pace.aborts += 1
-            self._forget_all()
-        self._uncommitted.clear()
-        self._sent.clear()
+        self.flow.handle(Committed())
+        if offsets is None:
+            return
+        self._committer.begin(commands, offsets)
+
+    def _await_commit(self) -> Outcome:
+        """Wait for the commit under way, if there is one; an abort has been dealt with."""
+        while self._committer.open:
+            outcome = self._committer.turn(50)
+            self._settle(outcome)
+            if outcome is not None:
+                return outcome
+        return Outcome.COMMITTED
+
+    def _commit(self, leaving: Sequence[TaskId] = ()) -> Outcome:
+        """Commit and wait for the outcome; keep a snapshot if one is due, which must be of the state that was committed."""
+        kept = self._keeping.due(self.flow.tasks)
+        ends = self._changelog_ends([kept.id] if kept is not None else [])
+        self._begin_commit(leaving)
+        outcome = self._await_commit()
+        if outcome is Outcome.COMMITTED and kept is not None:
+            self._keeping.keep(kept, ends[kept.id])
         return outcome
 
-    def _end(self, commands: list[Command], offsets: Mapping[Partition, int]) -> Outcome:
-        """Changed state, positions and offsets follow what they stand for."""
-        # Without transactions records arrive in any order, and a worker may die between two of them: answers first, and only then
-        # the word that they were given.
-        if self.plan.emit.guarantee == "at_least_once" and self.transport.commit({}) is Outcome.ABORTED:
-            return Outcome.ABORTED
-        self._carry_out(commands)
-        return self.transport.commit(offsets)
+    def _settle(self, outcome: Outcome | None) -> None:
+        if outcome is Outcome.ABORTED:
+            self.pace.aborts += 1
+            self._forget_all()
 
     # -- restoring -------------------------------------------------------------------------------------------------
 
     def _restore_wanted(self) -> None:
-        while self._wanted:
-            began, task = self._clock(), self._wanted.pop(0)
-            self._carry_out(self._parked_or_restored(task))
-            self.pace.restore_ms += self._clock() - began
-
-    def _parked_or_restored(self, task: TaskId) -> list[Command]:
-        parked = self._parked.pop(task, None)
-        if parked is not None and self._is_latest(*parked):
-            return self.flow.reattach(parked[0])
-        return self._restored(task)
-
-    def _is_latest(self, parked: Task, end: int) -> bool:
-        """Nobody worked on it meanwhile: the newest positions in its changelog are its own.
-
-        Offsets of the group do not tell: rows that wait hold them back while later rows are answered, and other inputs are not of the
-        group at all.
-        """
-        newest = None
-        for batch in self.transport.read((parked.section.state_topic, parked.partition), end):
-            for key, value in zip(batch.keys.raw(), batch.values.raw(), strict=True):
-                newest = value if key == TASK_KEY else newest
-        return newest == parked.saved
-
-    def _restored(self, task: TaskId) -> list[Command]:
-        section = next(s for s in self.plan.sections if s.name == task[0])
-        changelog = (section.state_topic, task[1])
-        owned = [(self.plan.streams[i.stream].topic, task[1]) for i in section.inputs if not i.is_global]
-        # Before the changelog is read: whoever commits meanwhile writes both, and only the offsets would be seen.
-        committed = self.transport.committed(owned)
-        snapshot, begin = None, 0
-        if self._snapshots is not None:
-            found = self._snapshots.load(task, self.transport.end_offsets([changelog])[changelog])
-            snapshot, begin = found if found is not None else (None, 0)
-        keys: list[bytes] = []
-        values: list[bytes | None] = []
-        for batch in self.transport.read(changelog, begin):
-            keys += [key or b"" for key in batch.keys.raw()]
-            values += batch.values.raw()
-        self.pace.restored_records += len(keys)
-        commands = self.flow.handle(TaskAssigned(task, keys, values, snapshot))
-        check_state(self.flow.tasks[task], committed)
-        check_logs(self.flow.tasks[task], self.flow.ends(), self.transport)
-        return commands
+        if self._restoring:
+            self._carry_out(self._restoring.turn(self.flow, self._restore_ms if self.flow.tasks else RESTORE_ALONE_MS))
+            return
+        if self._settle_at is not None and self._clock() >= self._settle_at:
+            self._settle_standby()
+        self._standby.turn(self.flow)
 
     def _changelog_ends(self, tasks: Sequence[TaskId]) -> dict[TaskId, int]:
         """Where the changelogs of these tasks end: to be asked before a commit.
@@ -298,16 +304,6 @@ class Worker:
         changelogs = {task: (self.flow.tasks[task].section.state_topic, task[1]) for task in tasks}
         ends = self.transport.end_offsets(list(changelogs.values()))
         return {task: ends[changelog] for task, changelog in changelogs.items()}
-
-    def _snapshots_due(self) -> bool:
-        return self._snapshots is not None and self._clock() >= self._snapshot_at
-
-    def _snapshot(self, ends: dict[TaskId, int]) -> None:
-        if self._snapshots is None or not ends:
-            return
-        for task, end in ends.items():
-            self._snapshots.save(task, self.flow.tasks[task].snapshot(), end)
-        self._snapshot_at = self._clock() + self._snapshot_every_ms
 
     def lag(self) -> int:
         """Deterministic runs: records of the users' logs that some task has still to work on."""

@@ -47,6 +47,8 @@ class SimTransport:
         self._followed = Places(broker, self._header_topics)
         self._epoch = broker.init_producer(transactional_id, transaction_timeout_ms) if self._exactly_once else 0
         self._is_open = False
+        self._ending: dict[Partition, int] | Outcome | None = None  # the offsets of the commit under way, or its outcome …
+        self._looks = 0  # … and how often it will be looked at in vain
         self._topics: tuple[str, ...] = ()
         self._ownership: Ownership | None = None
         self._member_id = ""
@@ -157,6 +159,7 @@ class SimTransport:
     ) -> None:
         """Send records; begins a transaction if none is open. A fenced producer's records vanish; its commit says so."""
         self._must_live()
+        self._must_not_end()
         if not len(values):
             return
         self._is_open = True
@@ -171,6 +174,7 @@ class SimTransport:
     def commit(self, offsets: Mapping[Partition, int]) -> Outcome:
         """End the transaction with these group offsets in it. Fenced when another took the transactional id, or the broker gave it up."""
         self._must_live()
+        self._must_not_end()
         if not offsets and not self._is_open:
             return Outcome.COMMITTED
         fault = self._broker.take_fault(self._id)
@@ -194,9 +198,29 @@ class SimTransport:
         self.producers_rebuilt += 1
         return Outcome.ABORTED
 
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Begin what commit() does; whether the broker does it at once or when last looked at, and how long that takes, is drawn."""
+        self._must_live()
+        self._must_not_end()
+        at_once, self._looks = self._broker.draw(2), self._broker.draw(3)
+        self._ending = self.commit(offsets) if at_once else dict(offsets)
+
+    def ended(self, wait_ms: int) -> Outcome | None:
+        """The outcome, None at first; simulated time does not pass here."""
+        assert wait_ms >= 0
+        self._must_live()
+        if self._ending is None:
+            raise Bug(f"{self._id} asks for the end of a commit that was not begun")
+        if self._looks > 0:
+            self._looks -= 1
+            return None
+        ending, self._ending = self._ending, None
+        return ending if isinstance(ending, Outcome) else self.commit(ending)
+
     def abort(self) -> None:
         """End the transaction, if one is open, and leave nothing of it. Fenced as commit()."""
         self._must_live()
+        self._must_not_end()
         if self._is_open and self._exactly_once:
             try:
                 self._broker.end_transaction(self._id, self._epoch, committed=False)
@@ -263,6 +287,10 @@ class SimTransport:
             f"another process works under the transactional id {self._id}, or ours stood still for longer than its timeout\n"
             "    fix:      give each worker slot its own number; if it only stood still, start it again: nothing was lost or doubled"
         )
+
+    def _must_not_end(self) -> None:
+        if self._ending is not None:
+            raise Bug(f"{self._id} writes while a commit is under way")
 
     def _must_live(self) -> None:
         if self._gone:

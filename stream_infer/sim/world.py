@@ -311,6 +311,6 @@ class World:
             task
             for process in self.processes
             for task, found in process.flow.tasks.items()
-            if not process.asleep and not process.flow.dirty() and found.finished()
+            if not process.asleep and process.worker.settled() and found.finished()
         }
         return all(task in done for task in self.tasks())

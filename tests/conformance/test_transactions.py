@@ -158,3 +158,48 @@ def test_at_least_once_shows_records_before_the_commit_and_offsets_after_it(clus
     assert transport.commit({(topic, 0): 3}) is Outcome.COMMITTED
     assert transport.committed([(topic, 0)]) == {(topic, 0): 3}
     assert cluster.high((out, 0)) == 1  # no marker
+
+
+def outcome_of(transport: Transport) -> Outcome:
+    for _ in range(1000):
+        if (outcome := transport.ended(30)) is not None:
+            return outcome
+    raise AssertionError("the commit did not end")
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_a_commit_ends_beside_reading(cluster: Cluster, guarantee: str) -> None:
+    """What was produced before it is in, the offsets with it; poll() goes on meanwhile, and what is produced next is the next one's."""
+    topic, out = cluster.topic("t"), cluster.topic("out")
+    transport, owner = member(cluster, topic, guarantee=guarantee)
+    (mine,) = owner.owned
+    transport.seek(mine, 0)
+    transport.produce(out, blobs([b"k"] * 3), blobs([b"a", b"b", b"c"]))
+    transport.begin_commit({mine: 3})
+    cluster.append(topic, [(b"k", b"v")], partition=mine[1])
+    given = transport.poll(10, 10)
+    outcome = None
+    while outcome is None or not given:
+        outcome = outcome or transport.ended(10)
+        given += transport.poll(10, 10)
+        cluster.let_pass(10)
+    assert outcome is Outcome.COMMITTED
+    assert [f.values.raw() for f in given] == [[b"v"]]
+    assert transport.committed([mine]) == {mine: 3}
+    transport.produce(out, blobs([b"k"]), blobs([b"d"]))
+    transport.begin_commit({mine: 4})
+    assert outcome_of(transport) is Outcome.COMMITTED
+    assert values(transport, out) == [b"a", b"b", b"c", b"d"]
+    transport.begin_commit({})  # nothing to end
+    assert outcome_of(transport) is Outcome.COMMITTED
+
+
+def test_a_commit_that_ends_beside_reading_aborts_as_any_other(cluster: Cluster) -> None:
+    topic, out = cluster.topic("t"), cluster.topic("out")
+    transport, owner = member(cluster, topic)
+    (mine,) = owner.owned
+    transport.produce(out, blobs([b"k"]), blobs([b"taken back"]))
+    transport.begin_commit({mine: 1, ("another topic", 0): 1})
+    assert outcome_of(transport) is Outcome.ABORTED
+    assert transport.committed([mine]) == {mine: None}
+    assert values(transport, out) == []

@@ -42,7 +42,7 @@ class NoOwnership(Worker):
 class CommitsAtOnce(Worker):
     """Commits what was begun, not what was finished."""
 
-    def _commit_if_due(self, now: int) -> None:
+    def _look_at_commit(self, wait_ms: int) -> None:
         if self.flow.dirty():
             self._commit()
 
