@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,15 @@ from confluent_kafka import KafkaException
 
 from loadgen import flights, synthetic
 from loadgen.merge import MergedLog
+from loadgen.openloop import Kept, send_on_schedule
 from loadgen.send import Report, ensure_topics, send_flat_out, send_paced
 from loadgen.tables import Table
-from loadgen.wiring import read_wires
+from loadgen.wiring import Wire, read_wires
 from stream_infer.errors import EnvironmentMissing
+from stream_infer.records import Numbers
 
 FOREVER_MS = 1 << 62
+OPEN_LOOP_AHEAD_MS = 5000  # to encode half a million payments before the first is due
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"the broker at {wanted.bootstrap} does not answer as it should: {error}", file=sys.stderr)
         return EnvironmentMissing.exit_code
     print(report)
-    return 1 if report.lost else 0
+    return 1 if report.lost or (isinstance(report, Kept) and not report.valid) else 0
 
 
-def _send(tables: dict[str, Table], wanted: argparse.Namespace) -> Report:
+def _send(tables: dict[str, Table], wanted: argparse.Namespace) -> Report | Kept:
     wires = read_wires(wanted.topology)
     absent = [name for name in tables if name not in wires]
     if absent:
@@ -45,10 +49,24 @@ def _send(tables: dict[str, Table], wanted: argparse.Namespace) -> Report:
     # A table's rows are needed from its beginning on, whenever the events begin.
     begins = {name: 0 if wires[name].compacted else wanted.begin for name in tables}
     ensure_topics(wanted.bootstrap, [wires[name] for name in tables])
+    if wanted.open_loop:
+        return _send_now(tables["payments"], wires["payments"], wanted.bootstrap)
     log = MergedLog({name: table.between(begins[name], wanted.end) for name, table in tables.items()}, wires)
     if wanted.flat_out:
         return send_flat_out(wanted.bootstrap, log)
     return send_paced(wanted.bootstrap, log, wanted.speed_up)
+
+
+def _send_now(payments: Table, wire: Wire, bootstrap: str) -> Kept:
+    """Payments alone, each paid at the moment that it is due to leave, beginning when all of them are encoded."""
+    if wire.framing == "header":
+        raise EnvironmentMissing("--open-loop sends no headers", got="framing: header", expected="confluent or bare", fix="change the topology")
+    begin_ms = round(time.time() * 1000) + OPEN_LOOP_AHEAD_MS
+    paid_at = payments.event_time - payments.event_time[:1] + begin_ms
+    columns = payments.columns | {"paid_at_ms": Numbers(paid_at)}
+    log = MergedLog({"payments": Table(paid_at, columns, payments.key)}, {"payments": wire})
+    piece = log.piece(0, len(log))
+    return send_on_schedule(bootstrap, wire.topic, piece.keys, piece.values, paid_at * 1000)
 
 
 def _payment_settings(wanted: argparse.Namespace) -> synthetic.PaymentSettings:
@@ -77,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         pace = kind.add_mutually_exclusive_group()
         pace.add_argument("--speed-up", type=_speed, default=1.0, metavar="N", help="time runs N times as fast as then (default: 1)")
         pace.add_argument("--flat-out", action="store_true", help="as fast as the broker takes it")
+        kind.set_defaults(open_loop=False)
+    # pace is the group of the payments here: what was long ago cannot be dated anew
+    pace.add_argument("--open-loop", action="store_true", help="from now on, each dated when it was due to leave; for latencies")
     year.add_argument(
         "--topology", type=Path, default=Path("topologies/flights/flights.yaml"), help="whose streams to fill (default: %(default)s)"
     )

@@ -121,13 +121,19 @@ def row(case: Case, runs: list[dict[str, Any]]) -> dict[str, Any]:
 def chosen_cases(bench: Bench, fmt: str, names: str | None) -> list[Case]:
     """Of the benchmark and of the other runners, those that were asked for."""
     cases = bench.cases(fmt) + java_cases(bench.name, fmt)
+    known = {case.name for other in bench.formats for case in bench.cases(other) + java_cases(bench.name, other)}
+    return selected(cases, names, known)
+
+
+def selected(cases: list[Case], names: str | None, known: set[str] | None = None) -> list[Case]:
+    """Those that `--cases` names. known: names that other formats have, and so are no mistake."""
     if not names:
         return cases
     wanted = names.split(",")
-    known = sorted({case.name for other in bench.formats for case in bench.cases(other) + java_cases(bench.name, other)})
+    known = known or {case.name for case in cases}
     unknown = [name for name in wanted if not name.endswith("*") and name not in known]
     if unknown:
-        raise SystemExit(f"no such case: {', '.join(unknown)}; there are {', '.join(known)}")
+        raise SystemExit(f"no such case: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     return [case for case in cases if any(case.name == name or (name[-1:] == "*" and case.name.startswith(name[:-1])) for name in wanted)]
 
 

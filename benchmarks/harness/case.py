@@ -61,7 +61,7 @@ class Load:
         return str(self.given["format"])
 
 
-def variables(case: Case, load: Load, bootstrap: str, output: str, folder: Path, commit_ms: int) -> dict[str, str]:
+def variables(case: Case, load: Load, bootstrap: str, output: str, folder: Path, commit_ms: int, linger_ms: int = 5) -> dict[str, str]:
     """The BENCH_ variables of one run. BENCH_GROUP is the name of the output topic, which nobody had before."""
     path = folder / "spec.json"
     path.write_text(json.dumps(dict(load.spec)))
@@ -75,6 +75,7 @@ def variables(case: Case, load: Load, bootstrap: str, output: str, folder: Path,
         "BENCH_FORMAT": load.format,
         "BENCH_GUARANTEE": case.guarantee,
         "BENCH_COMMIT_MS": str(commit_ms),
+        "BENCH_LINGER_MS": str(linger_ms),
         "BENCH_FOLDER": str(folder),
         "BENCH_SPEC": str(path),
     }

@@ -24,13 +24,17 @@ _SCORE_ID = parse_schema(SCORE).schema_id
 TOLERANCE = 1e-6
 
 
-def problem(values: list[bytes], fmt: str, expected: Floats) -> str:
-    """What is wrong with the output; "" when every id is there exactly once with its score. expected: float64[count] or [count, ways]."""
+def problem(values: list[bytes], fmt: str, expected: Floats, first: int = 0) -> str:
+    """What is wrong with the output; "" when every id is there exactly once with its score.
+
+    expected: float64[count] or [count, ways]. first: number of the first record.
+    """
     try:
         numbers, found = answers(values, fmt)
     except Exception as error:  # noqa: BLE001 — whatever a case wrote, the other cases go on
         return f"the output cannot be read: {type(error).__name__}: {error}"
     count = len(expected)
+    numbers = numbers - first
     if len(numbers) and (numbers.min() < 0 or numbers.max() >= count):
         return "ids that are in no input"
     times = np.bincount(numbers, minlength=count)
@@ -42,8 +46,8 @@ def problem(values: list[bytes], fmt: str, expected: Floats) -> str:
     off = (np.abs(given[:, None] - ways) > TOLERANCE * (1 + np.abs(ways))).sum(axis=0)
     if not off.all():
         return ""
-    first = int(np.flatnonzero(np.abs(given - ways[:, 0]) > TOLERANCE * (1 + np.abs(ways[:, 0])))[0])
-    return f"{int(off.min()):,} wrong scores, the first at record {first}: {given[first]} instead of {ways[first].tolist()}"
+    worst = int(np.flatnonzero(np.abs(given - ways[:, 0]) > TOLERANCE * (1 + np.abs(ways[:, 0])))[0])
+    return f"{int(off.min()):,} wrong scores, the first at record {worst}: {given[worst]} instead of {ways[worst].tolist()}"
 
 
 def answers(values: list[bytes], fmt: str) -> tuple[Ints, Floats]:

@@ -52,9 +52,19 @@ class Events:
     x: Floats
     at_ms: Ints
     n: Ints
+    number: int = 0  # of the first record
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def part(self, first: int, after: int) -> Events:
+        """Records [first, after)."""
+        rows = slice(first, after)
+        return Events(self.user[rows], self.x[rows], self.at_ms[rows], self.n[rows], self.number + first)
+
+    def due(self, due_us: Ints, number: int) -> Events:
+        """The same, dated when they are due to be sent, numbered from number on; n carries the moment itself, in µs."""
+        return Events(self.user, self.x, due_us // 1000, due_us, number)
 
     def partition(self, partitions: int) -> Ints:
         """Where each record goes: by its key."""
@@ -102,9 +112,14 @@ def ids(first: int, after: int) -> NDArray[np.bytes_]:
 
 def avro(of: Events, first: int, after: int) -> list[bytes]:
     """Records [first, after) in the Confluent frame: all of one width, so they are written as one matrix of bytes."""
-    part = Events(of.user[first:after], of.x[first:after], of.at_ms[first:after], of.n[first:after])
+    part = of.part(first, after)
     frame = b"\x00" + parse_schema(EVENT).schema_id.to_bytes(4, "big")
-    columns = [_repeated(frame, len(part)), _text(ids(first, after)), _text(keys(part)), _repeated(b"\x04EU", len(part))]
+    columns = [
+        _repeated(frame, len(part)),
+        _text(ids(part.number, part.number + len(part))),
+        _text(keys(part)),
+        _repeated(b"\x04EU", len(part)),
+    ]
     columns += [np.ascontiguousarray(part.x.astype("<f8")).view(np.uint8).reshape(len(part), -1), _longs(part.at_ms), _longs(part.n)]
     matrix = np.concatenate(columns, axis=1)
     blob, width = matrix.tobytes(), matrix.shape[1]
@@ -114,8 +129,8 @@ def avro(of: Events, first: int, after: int) -> list[bytes]:
 def json_texts(of: Events, first: int, after: int) -> list[bytes]:
     """The same as flat JSON objects."""
     form = '{"id":"%s","user":"%s","region":"EU",' + "".join(f'"x{i}":%s,' for i in range(INPUTS)) + '"at_ms":%d,"n":%d}'
-    part = Events(of.user[first:after], of.x[first:after], of.at_ms[first:after], of.n[first:after])
-    names = [text.decode() for text in ids(first, after).tolist()]
+    part = of.part(first, after)
+    names = [text.decode() for text in ids(part.number, part.number + len(part)).tolist()]
     users = [text.decode() for text in keys(part).tolist()]
     rows = zip(names, users, part.x.tolist(), part.at_ms.tolist(), part.n.tolist(), strict=True)
     return [(form % (name, user, *x, at_ms, n)).encode() for name, user, x, at_ms, n in rows]

@@ -42,6 +42,28 @@ def _cells(row: dict[str, Any], ours: float | None, floor: float | None) -> list
     ]
 
 
+def delay_table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a line per case and load."""
+    columns = ("case", "load", "records/s", "p50", "p95", "p99", "p99.9", "max", "cores", "valid runs")
+    lines = ["| " + " | ".join(columns) + " |", "|---|---|" + "---:|" * (len(columns) - 2)]
+    for row in rows:
+        title = f"**{row['title']}**" if row["ours"] else row["title"]
+        why = row["absent"] or row["failed"]
+        if why:
+            lines.append(f"| {title} | {'absent' if row['absent'] else 'FAILED'}: {why} |" + " |" * (len(columns) - 2))
+            continue
+        for name, load in row["loads"].items():
+            if name == "flat out":
+                continue
+            runs = f"{load['valid']} of {load['runs']}"
+            if not load["valid"]:
+                lines.append(f"| {title} | {name} | generator too slow |" + " |" * (len(columns) - 4) + f" {runs} |")
+                continue
+            figures = [f"{load[figure]:.1f}" for figure in ("p50", "p95", "p99", "p99.9", "max")]
+            lines.append(f"| {title} | {name} | {load['rate']:,.0f} | {' | '.join(figures)} | {load['cores']:.2f} | {runs} |")
+    return "\n".join(lines)
+
+
 def plot(path: Path) -> None:
     """PNG and SVG beside the JSON."""
     python = environments.ready("plot")

@@ -18,7 +18,7 @@ async def main() -> None:
     settings = {"bootstrap_servers": peer.BOOTSTRAP}
     consumer = AIOKafkaConsumer(peer.IN, **settings, group_id=peer.GROUP, auto_offset_reset="earliest", enable_auto_commit=False)
     own = {"transactional_id": peer.GROUP} if peer.EXACTLY_ONCE else {}
-    producer = AIOKafkaProducer(**settings, linger_ms=5, max_batch_size=262_144, **own)
+    producer = AIOKafkaProducer(**settings, linger_ms=peer.LINGER_MS, max_batch_size=262_144, **own)
     await consumer.start()
     await producer.start()
     if peer.EXACTLY_ONCE:

@@ -31,7 +31,7 @@ app = faust.App(
     topic_partitions=peer.PARTITIONS,
     topic_disable_leader=True,
     processing_guarantee="exactly_once" if peer.EXACTLY_ONCE else "at_least_once",
-    **({"producer_linger": 0.005, "stream_wait_empty": False} if BEST else {}),
+    **({"producer_linger": peer.LINGER_MS / 1000, "stream_wait_empty": False} if BEST else {}),
 )
 
 

@@ -31,7 +31,7 @@ CONSUMER = {
 }
 PRODUCER = {
     "bootstrap.servers": peer.BOOTSTRAP,
-    "linger.ms": 5,
+    "linger.ms": peer.LINGER_MS,
     "queue.buffering.max.messages": 500_000,
     "retry.backoff.ms": 10,
     "enable.idempotence": True,

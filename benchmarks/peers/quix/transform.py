@@ -15,7 +15,7 @@ app = Application(
     commit_interval=peer.COMMIT_S,
     processing_guarantee="exactly-once" if peer.EXACTLY_ONCE else "at-least-once",
     consumer_extra_config={"fetch.queue.backoff.ms": 5},
-    producer_extra_config={"linger.ms": 5, "queue.buffering.max.messages": 500_000, "retry.backoff.ms": 10},
+    producer_extra_config={"linger.ms": peer.LINGER_MS, "queue.buffering.max.messages": 500_000, "retry.backoff.ms": 10},
     state_dir=peer.FOLDER,
     loglevel="WARNING",
 )

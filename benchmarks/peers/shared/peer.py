@@ -24,6 +24,7 @@ COUNT = int(os.environ["BENCH_COUNT"])
 FORMAT = os.environ["BENCH_FORMAT"]
 EXACTLY_ONCE = os.environ["BENCH_GUARANTEE"] == "exactly_once"
 COMMIT_S = int(os.environ["BENCH_COMMIT_MS"]) / 1000
+LINGER_MS = int(os.environ["BENCH_LINGER_MS"])
 FOLDER = os.environ["BENCH_FOLDER"]
 with open(os.environ["BENCH_SPEC"]) as _file:
     SPEC: dict[str, Any] = json.load(_file)

@@ -1,0 +1,31 @@
+"""Latency: from the moment a record was due to be sent until a read_committed consumer has its answer, at three loads. Ours beside others.
+
+    python -m benchmarks.latency                                    all cases, 15 s a load, 3 repeats
+    python -m benchmarks.latency --cases ours-eo,quix-eo --seconds 5 --repeats 1
+
+Each case is started once per repeat and goes through five phases: a few records to wake it, all at once to learn the rate that it sustains
+(while a generator and a reader share the machine with it), then a low rate, half and 80 % of what it sustained. The generator is open-loop
+(loadgen/openloop.py): a stall of the case makes later records late, not fewer. A phase whose generator missed its own schedule is
+not valid and shows no figures.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.harness import events, ours, peers
+from benchmarks.harness.case import Case
+from benchmarks.harness.delay import main
+
+
+def cases(fmt: str) -> list[Case]:
+    return [
+        ours.case("ours-eo", "stream-infer, exactly once", "eo", ours.linear),
+        ours.case("ours-alo", "stream-infer, at least once", "alo", ours.linear),
+        *[case for case in peers.loops(fmt) if case.name != "bare"],
+        *[case for case in peers.frameworks(fmt) if case.name in ("aiokafka", "quix-alo", "quix-eo", "faust-best")],
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main(cases, events.spec()))
