@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -116,6 +117,16 @@ def _run(wanted: argparse.Namespace) -> int:
     return 0
 
 
+def _plan(wanted: argparse.Namespace) -> int:
+    from stream_infer.edge.planning import planned, words
+    from stream_infer.edge.registry import model_classes
+
+    bootstrap = None if wanted.bootstrap in (None, "none") else wanted.bootstrap
+    found = planned(load_plan(wanted.topology), model_classes(wanted.admit), bootstrap, rate=wanted.rate, slo_ms=wanted.slo_ms)
+    print(json.dumps(found.json(), indent=1) if wanted.json else words(found), end="\n" if wanted.json else "")
+    return 0 if found.forecast is not None else 1
+
+
 def _dev_bootstrap() -> str:
     import os
 
@@ -195,6 +206,13 @@ def _time(text: str) -> int:
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e12:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stream-infer", description="Streaming inference on Kafka, from one topology file.")
     parser.add_argument("--verbose", "-v", action="store_true", help="log what happens")
@@ -230,7 +248,13 @@ def _parser() -> argparse.ArgumentParser:
     trainset.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
     for with_bootstrap in (run, trainset):
         with_bootstrap.add_argument("--bootstrap", metavar="HOST:PORT", help="the broker; without it the development broker of this folder")
-    for with_code in (run, test):
+    plan = command("plan", _plan, "say how many workers a rate needs, and how late the answers will be, measured on this machine")
+    plan.add_argument("topology", type=Path)
+    plan.add_argument("--rate", type=_positive, required=True, metavar="ROWS_PER_SECOND")
+    plan.add_argument("--slo-ms", type=_positive, required=True, help="99 of 100 answers are to be readable within so many ms")
+    plan.add_argument("--bootstrap", metavar="HOST:PORT", help="a broker to ask what its client costs (default: none)")
+    plan.add_argument("--json", action="store_true", help="as JSON")
+    for with_code in (run, test, plan):
         with_code.add_argument(
             "--admit", action="append", default=[], metavar="MODULE", help="a Python module whose model classes the topology may name"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,33 +26,73 @@ def mean_latency_bound_s(rate: float, per_row_s: float, fixed_s: float) -> float
     return min(first, second)
 
 
-def line_of(sizes: Ints, seconds: Floats) -> tuple[float, float]:
-    """(seconds per row, fixed seconds), neither negative, of the straight line that fits best; each size counts alike."""
-    weight = 1.0 / seconds
-    made = np.stack([sizes, np.ones(len(sizes))], axis=1) * weight[:, None]
-    slope, fixed = np.linalg.lstsq(made, np.ones(len(sizes)), rcond=None)[0].tolist()
-    if fixed < 0:
-        slope, fixed = float((sizes * weight).sum() / ((sizes * weight) ** 2).sum()), 0.0
-    if slope < 0:
-        slope, fixed = 0.0, float(weight.sum() / (weight**2).sum())
-    return slope, fixed
+def mean_latency_bound_of(rate: float, sizes: Floats, seconds: Floats) -> float:
+    """The same bound of passes whose cost is no straight line: the least bound of the lines that lie nowhere below it.
+
+    sizes: float64[k] ascending; seconds: float64[k], of passes of so many rows; between them the cost is taken for straight.
+    """
+    slopes = np.unique(np.maximum((seconds[:, None] - seconds[None, :])[np.tril_indices(len(sizes), -1)], 0.0) / _gaps(sizes))
+    fixed = np.maximum((seconds[None, :] - slopes[:, None] * sizes[None, :]).max(axis=1), 0.0)
+    return min((mean_latency_bound_s(rate, slope, start) for slope, start in zip(slopes.tolist(), fixed.tolist(), strict=True)))
 
 
-def simulate(arrivals: Floats, seconds: Callable[[int], float], rows_max: int) -> tuple[Floats, Ints, float]:
-    """(latency of each row in s, rows of each pass, share of the time at work) of one server that takes what waits, at once.
+def _gaps(sizes: Floats) -> Floats:
+    out: Floats = (sizes[:, None] - sizes[None, :])[np.tril_indices(len(sizes), -1)]
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """What one server did. starts, ends: float64[passes], s; rows: int64[passes]; latency: float64[n] of each row, s."""
+
+    starts: Floats
+    ends: Floats
+    rows: Ints
+    latency: Floats
+
+    def busy(self) -> float:
+        """Share of the time at work."""
+        span = float(self.ends[-1] - self.starts[0]) if len(self.ends) else 0.0
+        return float((self.ends - self.starts).sum()) / span if span else 0.0
+
+
+def simulate(arrivals: Floats, seconds: Callable[[int], float], rows_max: int) -> Passes:
+    """One server that takes what waits, at once.
 
     arrivals: float64[n] ascending, s. seconds: of a pass of so many rows; rows_max: no pass has more.
     """
     latency = np.empty(len(arrivals))
-    sizes: list[int] = []
-    free, busy, begin = 0.0, 0.0, 0
+    starts: list[float] = []
+    ends: list[float] = []
+    rows: list[int] = []
+    free, begin = 0.0, 0
     while begin < len(arrivals):
         start = max(free, float(arrivals[begin]))
         end = min(int(np.searchsorted(arrivals, start, side="right")), begin + rows_max)
-        took = seconds(end - begin)
-        free, busy = start + took, busy + took
+        free = start + seconds(end - begin)
         latency[begin:end] = free - arrivals[begin:end]
-        sizes.append(end - begin)
+        starts.append(start)
+        ends.append(free)
+        rows.append(end - begin)
         begin = end
-    span = free - float(arrivals[0]) if len(arrivals) else 0.0
-    return latency, np.array(sizes, dtype=np.int64), busy / span if span else 0.0
+    return Passes(np.array(starts), np.array(ends), np.array(rows, dtype=np.int64), latency)
+
+
+def visible_at(starts: Floats, ends: Floats, *, interval_s: float, commit_s: float, rest_s: float) -> Floats:
+    """float64[passes]: when each pass' answers can be read, where they are committed together.
+
+    starts, ends: of the passes, ascending. A commit begins interval_s after the last one ended, between two passes; while nothing
+    waits, rest_s after it. It takes commit_s, during which passes go on.
+    """
+    out = np.empty(len(ends))
+    last, begin = -math.inf, 0
+    for place, end in enumerate(ends.tolist()):
+        follows = float(starts[place + 1]) if place + 1 < len(ends) else math.inf
+        at = max(end, last + min(rest_s, interval_s))
+        if at >= follows:  # no rest before the next pass
+            if end < last + interval_s:
+                continue
+            at = max(end, last)
+        out[begin : place + 1] = last = at + commit_s
+        begin = place + 1
+    return out

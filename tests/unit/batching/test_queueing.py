@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.batching.queueing import line_of, mean_latency_bound_s, simulate
+from stream_infer.batching.queueing import mean_latency_bound_of, mean_latency_bound_s, simulate, visible_at
 
 
 def poisson(rate: float, count: int, seed: int = 1) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -29,9 +29,11 @@ def test_the_simulation_is_what_happens_when_every_moment_is_looked_at(at: list[
             free = now + fixed + per_row * len(batch)
             sizes.append(len(batch))
             done |= dict.fromkeys(batch, free)
-    latency, found, _ = simulate(np.array(at, dtype=np.float64), lambda n: fixed + per_row * n, rows_max)
-    assert found.tolist() == sizes
-    assert latency.tolist() == [done[row] - at[row] for row in range(len(at))]
+    found = simulate(np.array(at, dtype=np.float64), lambda n: fixed + per_row * n, rows_max)
+    assert found.rows.tolist() == sizes
+    assert found.latency.tolist() == [done[row] - at[row] for row in range(len(at))]
+    assert np.repeat(found.ends, found.rows).tolist() == [done[row] for row in range(len(at))]
+    assert (found.starts[1:] >= found.ends[:-1]).all()
 
 
 @pytest.mark.parametrize("load", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9])
@@ -39,7 +41,7 @@ def test_the_mean_stays_below_inoue_s_bound_and_near_it(load: float) -> None:
     """T = 2 ms + 0.05 ms · n: the bound was 0 to 9 % above at most loads."""
     fixed, per_row = 2e-3, 5e-5
     rate = load / per_row
-    latency, _, _ = simulate(poisson(rate, 1_000_000 if load > 0.5 else 100_000), lambda n: fixed + per_row * n, 10**9)
+    latency = simulate(poisson(rate, 1_000_000 if load > 0.5 else 100_000), lambda n: fixed + per_row * n, 10**9).latency
     bound = mean_latency_bound_s(rate, per_row, fixed)
     assert latency.mean() <= 1.02 * bound, "2 %: the simulation has its own error"
     assert latency.mean() >= 0.85 * bound
@@ -48,25 +50,76 @@ def test_the_mean_stays_below_inoue_s_bound_and_near_it(load: float) -> None:
 def test_single_rows_wait_as_pollaczek_and_khinchine_say() -> None:
     """M/D/1: the mean time in the system is s + λs² / 2(1 - λs)."""
     seconds, rate = 1e-3, 700.0
-    latency, sizes, busy = simulate(poisson(rate, 150_000), lambda n: seconds * n, 1)
-    assert set(sizes.tolist()) == {1}
-    assert busy == pytest.approx(0.7, rel=0.01)
-    assert latency.mean() == pytest.approx(seconds + rate * seconds**2 / (2 * (1 - rate * seconds)), rel=0.03)
+    found = simulate(poisson(rate, 150_000), lambda n: seconds * n, 1)
+    assert set(found.rows.tolist()) == {1}
+    assert found.busy() == pytest.approx(0.7, rel=0.01)
+    assert found.latency.mean() == pytest.approx(seconds + rate * seconds**2 / (2 * (1 - rate * seconds)), rel=0.03)
 
 
 def test_no_queue_ends_where_more_comes_than_goes() -> None:
     assert mean_latency_bound_s(1000, 1e-3, 0.0) == math.inf
-    assert simulate(np.zeros(0), lambda n: 1.0, 8)[0].tolist() == []
+    assert simulate(np.zeros(0), lambda n: 1.0, 8).latency.tolist() == []
 
 
-@given(st.floats(0, 1e-2), st.floats(1e-8, 1e-3))
-def test_the_line_of_a_line_is_itself(fixed: float, per_row: float) -> None:
-    sizes = np.array([1, 8, 64, 512, 4096])
-    found = line_of(sizes, fixed + per_row * sizes)
-    assert found == pytest.approx((per_row, fixed), rel=1e-3, abs=1e-9)
+@given(st.floats(0, 1e-2), st.floats(1e-8, 1e-3), st.floats(0.01, 0.9))
+def test_the_bound_of_a_line_is_the_bound(fixed: float, per_row: float, load: float) -> None:
+    sizes = np.array([1.0, 8, 64, 512, 4096])
+    found = mean_latency_bound_of(load / per_row, sizes, fixed + per_row * sizes)
+    assert found == pytest.approx(mean_latency_bound_s(load / per_row, per_row, fixed), rel=1e-3, abs=1e-12)
 
 
-def test_a_line_never_has_a_negative_part() -> None:
-    sizes = np.array([1, 2, 4, 8])
-    assert line_of(sizes, sizes**2.0)[1] == 0.0
-    assert line_of(sizes, 1.0 / sizes)[0] == 0.0
+@pytest.mark.parametrize("rate", [50.0, 500.0, 5_000.0])
+@pytest.mark.parametrize("costs", [(1.0, 1.1, 2.0, 20.0), (0.1, 4.0, 5.0, 6.0), (1.0, 2.0, 30.0, 40.0)])
+def test_no_queue_is_slower_than_the_bound_of_its_costs(rate: float, costs: tuple[float, ...]) -> None:
+    sizes, seconds = np.array([1.0, 10, 100, 1000]), np.array(costs) / 1000
+
+    def cost(rows: float) -> float:
+        return float(np.interp(rows, sizes, seconds)) if rows <= 1000 else float(seconds[-1] * rows / 1000)
+
+    latency = simulate(poisson(rate, 60_000), cost, 10**9).latency
+    assert latency.mean() <= 1.02 * mean_latency_bound_of(rate, sizes, seconds)
+
+
+def test_under_full_load_answers_wait_for_half_an_interval_and_a_commit() -> None:
+    starts = np.arange(100_000) / 1024.0
+    seen = visible_at(starts, starts + 1 / 1024, interval_s=0.1, commit_s=0.013, rest_s=0.05)
+    waits = seen - (starts + 1 / 1024)
+    # The next interval begins when a commit ended: rows of 113 ms leave together, and wait for half of it and the commit.
+    assert waits.mean() == pytest.approx(0.113 / 2 + 0.013, rel=0.01)
+    assert waits.min() == pytest.approx(0.013)
+    assert waits.max() == pytest.approx(0.113 + 0.013, rel=0.01)
+
+
+def test_answers_that_come_one_by_one_are_committed_at_once() -> None:
+    starts = np.arange(100) * 1.0
+    assert visible_at(starts, starts + 0.01, interval_s=0.1, commit_s=0.02, rest_s=0.08) == pytest.approx(starts + 0.03)
+
+
+PASSES = st.lists(st.tuples(st.integers(1, 30), st.integers(0, 40)), min_size=1, max_size=15)
+
+
+@given(PASSES, st.integers(1, 60), st.integers(1, 9), st.integers(0, 30))
+def test_commits_follow_each_other_as_when_every_moment_is_looked_at(
+    passes: list[tuple[int, int]], interval: int, commit: int, rest: int
+) -> None:
+    """The clock goes in whole units; a pass is (its length, the rest after it)."""
+    starts, ends, now = [], [], 0
+    for length, pause in passes:
+        starts.append(now)
+        ends.append(now + length)
+        now += length + pause
+    seen: list[float] = []
+    last = -math.inf
+    waiting = 0
+    for moment in range(now + interval + commit + rest + 1):
+        waiting += ends.count(moment)
+        working = any(start < moment < end or (start == moment) for start, end in zip(starts, ends, strict=True))
+        between = not any(start < moment < end for start, end in zip(starts, ends, strict=True))
+        due = (moment >= last + interval and between and (moment in ends or not working)) or (moment >= last + rest and not working)
+        if waiting and due and moment >= last:
+            last = moment + commit
+            seen += [last] * waiting
+            waiting = 0
+    floats = np.array(starts, dtype=np.float64), np.array(ends, dtype=np.float64)
+    found = visible_at(*floats, interval_s=interval, commit_s=commit, rest_s=rest)
+    assert found.tolist() == seen
