@@ -1,6 +1,6 @@
-"""kafka native kernels: librdkafka's messages become columns. jit → *kafka_native_kernels* → inbox.
+"""kafka native kernels: librdkafka's messages become columns, and columns its messages. jit → *kafka_native_kernels* → inbox, outbox.
 
-Offsets are those of the public rd_kafka_message_t, the same in every 1.x and 2.x on 64-bit machines.
+Offsets are those of the public rd_kafka_message_t and rd_kafka_vu_t, the same in every 1.x and 2.x on 64-bit machines.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.jit import c_call, copy, jit, long_at, place_of
+from stream_infer.jit import c_call, copy, jit, long_at, place_of, put_long
 from stream_infer.records import Bools, Bytes, Ints
 
 LOW = 0xFFFFFFFF
@@ -98,3 +98,59 @@ def fill(
         table[VALUE_START, row], table[VALUE_SIZE, row] = at_value[now] - first_value[now], length
         at_value[now] += length
         c_call(destroy, (message,))
+
+
+# rd_kafka_vu_t: a word that says what follows (rd_kafka_vtype_t), then 64 bytes of it.
+VU = 72
+V_RKT, V_PARTITION, V_VALUE, V_KEY, V_MSGFLAGS, V_TIMESTAMP = 2, 3, 4, 5, 7, 8
+F_COPY = 2
+ASKED = 6
+
+
+@jit
+def queue(
+    producer: int,
+    topic: int,
+    partition: int,
+    keys: int,
+    key_start: Ints,
+    key_size: Ints,
+    key_valid: Bools,
+    values: int,
+    value_start: Ints,
+    value_size: Ints,
+    value_valid: Bools,
+    timestamps: Ints,
+    first: int,
+    after: int,
+    asked: Ints,
+    produceva: int,
+) -> tuple[int, int]:
+    """Queue records [first, after). The place of the first that was refused and librdkafka's error, to be destroyed; or after, and 0.
+
+    keys, values: places of their bytes, which librdkafka copies; key_valid, value_valid: empty where every row has one; timestamps:
+    empty for the time being; asked: int64[ASKED * VU // 8], zeros at first, for our own use.
+    """
+    vu = place_of(asked)
+    put_long(vu, V_RKT)
+    put_long(vu + 8, topic)
+    put_long(vu + VU, V_PARTITION)
+    put_long(vu + VU + 8, partition)
+    put_long(vu + 2 * VU, V_MSGFLAGS)
+    put_long(vu + 2 * VU + 8, F_COPY)
+    put_long(vu + 3 * VU, V_KEY)
+    put_long(vu + 4 * VU, V_VALUE)
+    put_long(vu + 5 * VU, V_TIMESTAMP)
+    all_keys, all_values, timed = len(key_valid) == 0, len(value_valid) == 0, len(timestamps) > 0
+    for row in range(first, after):
+        there = all_keys or key_valid[row]
+        put_long(vu + 3 * VU + 8, keys + key_start[row] if there else 0)
+        put_long(vu + 3 * VU + 16, key_size[row] if there else 0)
+        there = all_values or value_valid[row]
+        put_long(vu + 4 * VU + 8, values + value_start[row] if there else 0)
+        put_long(vu + 4 * VU + 16, value_size[row] if there else 0)
+        put_long(vu + 5 * VU + 8, timestamps[row] if timed else 0)
+        refused = c_call(produceva, (producer, vu, ASKED))
+        if refused:
+            return row, refused
+    return after, 0

@@ -16,6 +16,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from stream_infer.edge.kafka_errors import Verdict, error_of, explained, fenced, is_lasting, verdict
+from stream_infer.edge.kafka_native import Native
+from stream_infer.edge.kafka_native_outbox import Outbox
 from stream_infer.edge.kafka_send import send
 from stream_infer.edge.kafka_watchdog import Watchdog
 from stream_infer.errors import EnvironmentMissing, Fenced
@@ -29,15 +31,24 @@ AGAIN_S = 0.005  # between two tries of a call that the broker asked to repeat
 
 
 class Transactions:
-    """The transactional producer of one worker slot. config: of kafka_client.producer; wait_s_max: the transaction timeout."""
+    """The transactional producer of one worker slot.
+
+    config: of kafka_client.producer; wait_s_max: the transaction timeout; native: as in handle_of().
+    """
 
     def __init__(
-        self, config: dict[str, Any], wait_s_max: float, watchdog: Watchdog, make: Callable[[dict[str, Any]], Producer] = Producer
+        self,
+        config: dict[str, Any],
+        wait_s_max: float,
+        watchdog: Watchdog,
+        make: Callable[[dict[str, Any]], Producer] = Producer,
+        native: Native = "off",
     ) -> None:
         self._config = {**config, "error_cb": self._heard}
         self._complain: Callable[[KafkaError], object] = config.get("error_cb") or (lambda _: None)
         self._was_cut_off = False
         self._make = make
+        self._native: Native = native
         self._id: str = config["transactional.id"]
         self._wait_s_max = wait_s_max
         self._watchdog = watchdog
@@ -45,6 +56,7 @@ class Transactions:
         self._doomed = ""  # why the open transaction can only abort
         self.rebuilt = 0  # how often the producer was made anew
         self._producer = self._made()
+        self._outbox = Outbox.of(self._producer, native)
 
     @property
     def is_open(self) -> bool:
@@ -59,7 +71,7 @@ class Transactions:
         if self._doomed:
             return
         try:
-            if not send(self._producer, topic, keys, values, partition, timestamps, self._wait_s_max):
+            if not send(self._producer, self._outbox, topic, keys, values, partition, timestamps, self._wait_s_max):
                 self._doomed = f"the queue to {topic} stayed full for {self._wait_s_max:.0f} s"
         except KafkaException as problem:
             self._doomed = f"{topic}: {error_of(problem).str()}"  # were it fatal, the abort will say so
@@ -176,6 +188,7 @@ class Transactions:
         self._producer.purge(blocking=False)
         self._producer.close()
         self._producer = self._made()
+        self._outbox = Outbox.of(self._producer, self._native)
         self.rebuilt += 1
 
     def _made(self) -> Producer:

@@ -13,6 +13,7 @@ from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog
 from stream_infer.errors import EnvironmentMissing, Fenced
 from stream_infer.flow.transport import Outcome
+from tests.support import blobs
 
 RETRIABLE = KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, "loading", retriable=True)
 TIMED_OUT = KafkaError(KafkaError._TIMED_OUT, "no answer", retriable=True)
@@ -85,7 +86,7 @@ def begun(
         return ScriptedProducer(next(scripts, {}), calls)
 
     transactions = Transactions({"transactional.id": "app.0"}, 0.2, watchdog, make)
-    transactions.send("t", [b"k"], [b"v"], None, None)
+    transactions.send("t", blobs([b"k"]), blobs([b"v"]), None, None)
     assert calls == ["init", "begin", "produce"]
     calls.clear()
     return transactions, calls
@@ -156,8 +157,8 @@ def test_a_record_that_cannot_be_queued_dooms_its_transaction(watchdog: Watchdog
     calls: list[str] = []
     script: dict[str, list[KafkaError | None]] = {"produce": [KafkaError(KafkaError._STATE, "in error")]}
     transactions = Transactions({"transactional.id": "app.0"}, 0.2, watchdog, lambda _: ScriptedProducer(script, calls))  # type: ignore[arg-type,return-value]
-    transactions.send("t", [b"k"], [b"v"], None, None)
-    transactions.send("t", [b"k"], [b"v"], None, None)
+    transactions.send("t", blobs([b"k"]), blobs([b"v"]), None, None)
+    transactions.send("t", blobs([b"k"]), blobs([b"v"]), None, None)
     assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
     assert calls == ["init", "begin", "produce", "abort"]
 
@@ -200,13 +201,13 @@ def test_a_producer_that_lost_all_its_brokers_is_not_used_again(watchdog: Watchd
     assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
     assert calls == ["abort"]
     calls.clear()
-    transactions.send("t", [b"k"], [b"v"], None, None)
+    transactions.send("t", blobs([b"k"]), blobs([b"v"]), None, None)
     assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
     assert calls == ["purge", "close", "init", "begin", "produce", SENT, "commit"]
     assert transactions.rebuilt == 1
     calls.clear()
     configs[1]["error_cb"](CUT_OFF)  # while no transaction is open
-    transactions.send("t", [b"k"], [b"v"], None, None)
+    transactions.send("t", blobs([b"k"]), blobs([b"v"]), None, None)
     assert calls == ["purge", "close", "init", "begin", "produce"]
 
 

@@ -1,0 +1,134 @@
+"""What the Python client and librdkafka's C interface must do alike, and the simulated broker has no part in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_infer.edge import devbroker
+from stream_infer.edge.kafka_native import Native
+from stream_infer.errors import EnvironmentMissing
+from stream_infer.flow.transport import Outcome
+from tests.conformance.clusters import KafkaCluster, Recorder, all_of, rows_of, until
+from tests.support import blobs
+
+pytestmark = pytest.mark.broker
+Made = Callable[[Native], KafkaCluster]
+
+
+@pytest.fixture
+def made(topic: str, broker: devbroker.Broker) -> Iterator[Made]:
+    clusters: list[KafkaCluster] = []
+
+    def make(native: Native) -> KafkaCluster:
+        clusters.append(KafkaCluster(topic, broker.bootstrap, native))
+        return clusters[-1]
+
+    yield make
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture(params=["plain", "native"])
+def cluster(request: pytest.FixtureRequest, made: Made) -> KafkaCluster:
+    return made("require" if request.param == "native" else "off")
+
+
+def rows(rng: np.random.Generator, count: int) -> tuple[list[bytes | None], list[bytes | None]]:
+    def some(size_max: int) -> list[bytes | None]:
+        return [None if rng.random() < 0.1 else rng.bytes(int(size)) for size in rng.integers(0, size_max, count)]
+
+    return some(12), some(300)
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_more_records_than_the_queue_holds_arrive_in_order(cluster: KafkaCluster, guarantee: Any) -> None:
+    topic = cluster.topic("t")
+    transport = cluster.transport(guarantee=guarantee, client={"queue.buffering.max.messages": "150"})
+    keys, values = rows(np.random.default_rng(1), 4000)
+    transport.produce(topic, blobs(keys), blobs(values), partition=0)
+    assert transport.commit({}) is Outcome.COMMITTED
+    assert [(key, value) for _, key, value in all_of(transport, topic)] == list(zip(keys, values, strict=True))
+
+
+def test_rows_taken_from_others_are_sent_as_what_they_are(cluster: KafkaCluster) -> None:
+    """Spans with gaps, backwards and over each other, times and partitions given or not."""
+    topic, transport = cluster.topic("t", 3), cluster.transport()
+    keys, values = rows(np.random.default_rng(2), 600)
+    chosen = np.arange(len(keys) - 1, 0, -7)
+    times = np.arange(len(keys)) * 1000 + 5
+    transport.produce(topic, blobs(keys).take(chosen), blobs(values).take(chosen), partition=2, timestamps=times[chosen])
+    odd = slice(3, 300, 2)
+    transport.produce(topic, blobs(keys).take(odd), blobs(values).take(odd), partition=1, timestamps=times[odd])
+    assert transport.commit({}) is Outcome.COMMITTED
+    expected = {1: list(range(3, 300, 2)), 2: chosen.tolist()}
+    for number, places in expected.items():
+        found = list(transport.read((topic, number), 0))
+        assert [(key, value) for _, key, value in rows_of(found)] == [(keys[n], values[n]) for n in places]
+        assert [time for f in found for time in f.timestamps.tolist()] == [int(times[n]) for n in places]
+    assert all_of(transport, topic, 0) == []
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_a_record_too_large_is_said_to_be(cluster: KafkaCluster, guarantee: Any) -> None:
+    topic, transport = cluster.topic("t"), cluster.transport(guarantee=guarantee, client={"message.max.bytes": "2000"})
+    with pytest.raises(EnvironmentMissing, match=r"(?s)writing to .*a record is too large"):
+        transport.produce(topic, blobs([b"k"] * 3), blobs([b"fits", b"x" * 3000, b"fits"]), partition=0)
+    transport.abort()
+
+
+def test_a_partition_that_is_not_there_ends_alike(made: Made) -> None:
+    """Told at once or by the commit: whichever it is, both ways say the same."""
+    said = []
+    for native in ("off", "require"):
+        cluster = made(native)  # type: ignore[arg-type]
+        topic, transport = cluster.topic(native, 2), cluster.transport(native)
+        transport.produce(topic, blobs([b"k"]), blobs([b"v"]))
+        assert transport.commit({}) is Outcome.COMMITTED  # the number of partitions is known now
+        try:
+            transport.produce(topic, blobs([b"k"]), blobs([b"v"]), partition=7)
+            said.append(str(transport.commit({})))
+        except EnvironmentMissing as error:
+            said.append(str(error).replace(topic, "TOPIC"))
+    assert said[0] == said[1]
+
+
+def test_a_full_inbox_may_be_closed_at_any_time(made: Made) -> None:
+    writer = made("require")
+    topic = writer.topic("t", 4)
+    keys, values = rows(np.random.default_rng(3), 8000)
+    sender = writer.transport("writer")
+    sender.produce(topic, blobs(keys), blobs(values))
+    sender.commit({})
+    for turn in range(8):
+        cluster = made("require")
+        transport, owner = cluster.transport(f"reader{turn}", group=f"g{turn}"), Recorder()
+        transport.join([topic], owner)
+        until(lambda owner=owner: owner.owned, transport, cluster=cluster)  # type: ignore[misc]
+        for partition in owner.owned:
+            transport.seek(partition, 0)
+        transport.follow((topic, turn % 4), 0)
+        given = [f for _ in range(turn) for f in transport.poll(7, 20)]
+        assert sum(map(len, given)) <= 7 * 2 * max(turn, 1)
+        cluster.close()
+        cluster._made.clear()
+
+
+def test_topics_with_headers_and_without_are_read_side_by_side(cluster: KafkaCluster) -> None:
+    plain, headed = cluster.topic("plain", 2), cluster.topic("headed", 2)
+    transport = cluster.transport(header_topics=[headed])
+    for number in (0, 1):
+        cluster.append(headed, [(b"k", b"%d" % n) for n in range(300)], number, headers=[[("n", b"%d" % n)] for n in range(300)])
+        cluster.append(plain, [(b"k", b"%d" % n) for n in range(300)], number)
+        transport.follow((plain, number), 0)
+        transport.follow((headed, number), 0)
+    places = [(topic, number) for topic in (plain, headed) for number in (0, 1)]
+    found = until(lambda: all(transport.at_end(p) for p in places), transport, cluster=cluster)
+    for place in places:
+        mine = [f for f in found if (f.topic, f.partition) == place]
+        assert [value for _, _, value in rows_of(mine)] == [b"%d" % n for n in range(300)]
+        heads = [head for f in mine for head in f.headers or ()]
+        assert heads == ([[("n", b"%d" % n)] for n in range(300)] if place[0] == headed else [])
