@@ -1,4 +1,4 @@
-"""codec.avro_decode: Avro records → columns. resolution, avro_read, avro_row → *avro_decode* → rows."""
+"""codec.avro_decode: Avro records → columns. resolution, avro_read, avro_row, odd_rows → *avro_decode* → rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from stream_infer.codec.avro_read import KINDS, program, read_items, read_records
 from stream_infer.codec.avro_row import RowReader
+from stream_infer.codec.odd_rows import blank, replace_rows
 from stream_infer.codec.resolution import Resolution
 from stream_infer.codec.schema import NUMBER_DTYPES, FieldSchema, RecordSchema
 from stream_infer.records import Bools, Bytes, Column, Ints, Lists, Numbers, Rejected, Text, plain, sealed
@@ -52,14 +53,14 @@ class AvroDecoder:
         rejected = self._judged(values, written, np.flatnonzero(views[1][0])) if odd else Rejected()
         columns = self._resolution.columns(written, rows)
         if rejected:
-            blank(columns, np.array(rejected.index, dtype=np.int64))
+            blank(columns.values(), np.array(rejected.index, dtype=np.int64))
         return columns, rejected
 
     def _judged(self, values: Text, written: list[Column], odd: Ints) -> Rejected:
         """Has the row reader judge the odd rows, and puts what it says into the columns."""
         judged, rejected = self._rows.columns(values.take(odd))
         for column, right in zip(written, judged, strict=True):
-            _replace(column, odd, right)
+            replace_rows(column, odd, right)
         return Rejected(odd[rejected.index].tolist(), rejected.reason)
 
 
@@ -70,32 +71,3 @@ def _lists(field: FieldSchema, blob: Bytes, start: Ints, size: Ints, total: int,
     items: NDArray[np.generic] = np.empty(total, dtype=NUMBER_DTYPES[field.item])
     read_items(KINDS[field.item], blob, start, size, items.view(np.uint8))
     return Lists(items, start, size, valid)
-
-
-def _replace(column: Column, rows: Ints, right: Column) -> None:
-    """Puts the rows of `right` into `column`, in place."""
-    if column.valid is not None and right.valid is not None:
-        column.valid[rows] = right.valid
-    if isinstance(column, Numbers) and isinstance(right, Numbers):
-        column.values[rows] = right.values
-    elif isinstance(column, Text) and isinstance(right, Text):
-        column.start[rows] = right.start
-        column.size[rows] = right.size
-    elif isinstance(column, Lists) and isinstance(right, Lists):
-        column.start[rows] = right.start + len(column.items)
-        column.size[rows] = right.size
-        column.items = np.concatenate([column.items, right.items])
-
-
-def blank(columns: dict[str, Column], rows: Ints) -> None:
-    """Rows that were rejected say nothing: zero numbers, empty texts and lists, absent where a column can be. In place."""
-    for column in columns.values():
-        if column.valid is not None:
-            column.valid[rows] = False
-        if isinstance(column, Numbers):
-            column.values[rows] = np.zeros(1, dtype=column.values.dtype)
-        else:
-            column.size = column.size.copy()  # several columns may share one array of sizes
-            column.start = column.start.copy()
-            column.size[rows] = 0
-            column.start[rows] = 0
