@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import orjson
 
-from stream_infer.codec.avro_decode import blank
 from stream_infer.codec.columns_check import checked, symbol_indices
+from stream_infer.codec.json_plain import PlainReader
+from stream_infer.codec.odd_rows import blank, replace_rows
 from stream_infer.codec.schema import INT_LIMITS, NUMBER_DTYPES, FieldSchema, RecordSchema
 from stream_infer.records import Bools, Column, Lists, Numbers, Rejected, Text
 
@@ -35,9 +36,26 @@ class JsonDecoder:
 
     def __init__(self, schema: RecordSchema) -> None:
         self.schema = schema
+        self._plain = PlainReader.of(schema)
 
     def decode(self, values: Text) -> tuple[dict[str, Column], Rejected]:
         """values: one object per row; → columns of all rows, and the rejected rows with reasons."""
+        if self._plain is None:
+            columns, rejected = self._judged(values)
+        else:
+            columns, odd = self._plain.columns(values)
+            rejected = Rejected()
+            if len(odd):
+                right, found = self._judged(values.take(odd))
+                for name, column in columns.items():
+                    replace_rows(column, odd, right[name])
+                rejected = Rejected(odd[found.index].tolist(), found.reason)
+        if rejected:
+            blank(columns.values(), np.array(rejected.index, dtype=np.int64))
+        return columns, rejected
+
+    def _judged(self, values: Text) -> tuple[dict[str, Column], Rejected]:
+        """All rows by a reader that knows all of JSON; what the columns hold of rejected rows means nothing."""
         reasons: dict[int, str] = {}
         objects = self._objects(values, reasons)
         columns: dict[str, Column] = {}
@@ -46,8 +64,6 @@ class JsonDecoder:
         rejected = Rejected()
         for index in sorted(reasons):
             rejected.add(index, reasons[index])
-        if rejected:
-            blank(columns, np.array(rejected.index, dtype=np.int64))
         return columns, rejected
 
     def _objects(self, values: Text, reasons: dict[int, str]) -> list[dict[str, object]]:

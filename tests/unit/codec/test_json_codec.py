@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_infer.codec.json_codec import JsonDecoder, JsonEncoder
+from stream_infer.codec.json_plain import PlainReader
 from stream_infer.codec.schema import parse_schema
-from stream_infer.records import Lists, Numbers, Text
+from stream_infer.records import Column, Lists, Numbers, Rejected, Text
 
 SCHEMA = parse_schema(
     json.dumps(
@@ -164,3 +165,120 @@ def test_what_json_cannot_hold_is_null_where_it_may_be_and_named_where_not() -> 
     good = {name: column.take(np.array([0])) for name, column in columns.items()}
     assert encoder.encode(good).raw() == [b'{"must":1.0,"may":null,"many":[1.0,2.0]}']
     assert not encoder.refused(good).index
+
+
+FLAT = parse_schema(
+    json.dumps(
+        {
+            "type": "record",
+            "name": "Flat",
+            "fields": [
+                {"name": "id", "type": "string"},
+                {"name": "n", "type": "int"},
+                {"name": "big", "type": "long", "default": 7},
+                {"name": "x", "type": ["null", "double"]},
+                {"name": "y", "type": "float"},
+                {"name": "flag", "type": ["null", "boolean"]},
+                {"name": "c", "type": {"type": "enum", "name": "C", "symbols": ["A", "BB"]}},
+                {"name": "v", "type": {"type": "array", "items": "double"}},
+                {"name": "w", "type": ["null", {"type": "array", "items": "int"}]},
+                {"name": "z", "type": {"type": "array", "items": "float"}},
+                {"name": "note", "type": ["null", "string"], "default": None},
+            ],
+        }
+    )
+)
+FLAT_ROW = {
+    "id": "user-17 é", "n": -3, "big": 2**62, "x": 0.1, "y": 1.5, "flag": True, "c": "BB",
+    "v": [1.5, -2, 3e-7, 12345678901234567], "w": [1, 0], "z": [0.1], "note": "a",
+}  # fmt: skip
+
+
+def cells_of(columns: dict[str, Column]) -> list[str]:
+    """The rows as texts in which every bit of a float shows."""
+    return [repr(cells) for cells in zip(*(column.to_list() for column in columns.values()), strict=True)]
+
+
+def judged_alike(texts: list[bytes]) -> Rejected:
+    """The law: what the fast reader and the one that knows all of JSON say of each row is the same."""
+    decoder = JsonDecoder(FLAT)
+    values = Text.of([b"}", *texts], is_bytes=True).take(np.arange(1, len(texts) + 1))
+    columns, rejected = decoder.decode(values)
+    slow, right = decoder._judged(values)
+    assert rejected.index == right.index
+    assert rejected.reason == right.reason
+    fast_rows, slow_rows = cells_of(columns), cells_of(slow)
+    assert [row for place, row in enumerate(fast_rows) if place not in right.index] == [
+        row for place, row in enumerate(slow_rows) if place not in right.index
+    ]
+    for name, column in columns.items():
+        assert isinstance(column, type(slow[name]))
+        assert (column.valid is None) == (slow[name].valid is None)
+        if isinstance(column, Numbers):
+            assert column.values.dtype == slow[name].values.dtype  # type: ignore[union-attr]
+    return rejected
+
+
+numbers = (
+    st.sampled_from(["0", "-0", "-0.0", "1e5", "1E+05", "3.0", "01", "1.", ".5", "+1", "1e999", "-", "2147483648", "9223372036854775808"])
+    | st.integers(-(2**65), 2**65).map(str)
+    | st.floats(allow_nan=False, allow_infinity=False).map(repr)
+    | st.floats(width=32, allow_nan=False, allow_infinity=False).map(repr)
+)
+texts = st.text(max_size=9).map(json.dumps) | st.text(max_size=20).map(lambda text: json.dumps(text, ensure_ascii=False))
+plain = numbers | texts | st.sampled_from(["null", "true", "false", "nul", "", "{}", "[]", '"A"', '"BB"'])
+parts = plain | st.lists(numbers | plain, max_size=4).map(lambda items: "[" + " , ".join(items) + "]")
+blanks = st.sampled_from(["", "", "", " ", "\n\t", "\x0b", "\r "])
+
+
+@st.composite
+def objects(draw: st.DrawFn) -> bytes:
+    """Objects that may fit, written in any way."""
+    good = {name: json.dumps(cell, ensure_ascii=draw(st.booleans())) for name, cell in FLAT_ROW.items()}
+    changed = draw(st.dictionaries(st.sampled_from([*FLAT_ROW, "more", "ids", "é"]), parts, max_size=3))
+    members = list({**good, **changed}.items())
+    for _ in range(draw(st.integers(0, 2))):
+        members.pop(draw(st.integers(0, len(members) - 1)))
+    members += draw(st.lists(st.sampled_from(members), max_size=1))
+    if draw(st.booleans()):
+        members = draw(st.permutations(members))
+    between = [draw(blanks) for _ in range(4)]
+    inside = ",".join(f'{between[0]}"{name}"{between[1]}:{between[2]}{cell}{between[3]}' for name, cell in members)
+    return (between[2] + "{" + inside + "}" + between[3]).encode(errors="surrogatepass")
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(objects(), min_size=1, max_size=4))
+def test_any_object_is_read_as_by_the_reader_that_knows_all_of_json(rows: list[bytes]) -> None:
+    judged_alike(rows)
+
+
+@settings(deadline=None, max_examples=300)
+@given(objects(), st.data())
+def test_mutated_objects_are_read_as_by_the_reader_that_knows_all_of_json(row: bytes, data: st.DataObject) -> None:
+    victim = bytearray(row)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(victim) - 1))
+        victim[place : place + data.draw(st.integers(0, 1))] = data.draw(
+            st.sampled_from(list(b'"\\,:[]{}0-.e \x00\x7f\x80\xff')).map(lambda one: bytes([one]))
+        )
+    judged_alike([row, bytes(victim), row])
+
+
+def test_an_object_cut_or_changed_at_any_byte_is_judged_alike() -> None:
+    whole = json.dumps(FLAT_ROW, ensure_ascii=False).encode()
+    assert judged_alike([whole[:size] for size in range(len(whole))] + [whole]).index == list(range(len(whole)))
+    for bits in (0x01, 0x10, 0x80):
+        judged_alike([whole[:place] + bytes([whole[place] ^ bits]) + whole[place + 1 :] for place in range(len(whole))])
+
+
+def test_plain_objects_are_read_without_a_python_object_for_each() -> None:
+    values = Text.of(
+        [
+            json.dumps(FLAT_ROW, ensure_ascii=False),
+            '{"more": -0.5, "id": "a", "big": 1, "n": 1, "y": 2, "c": "A", "v": [], "z": [], "note": null}',
+        ]
+    )
+    assert PlainReader.of(FLAT) is not None
+    assert not len(PlainReader.of(FLAT).columns(values)[1])  # type: ignore[union-attr]
+    assert PlainReader.of(SCHEMA) is None  # a nested record
