@@ -32,6 +32,15 @@ from stream_infer.topology.plan import DecideStep, FeatureStep, FeedbackStep, Lo
 
 
 @dataclass(slots=True)
+class Begun:
+    """A chunk that models may still be at. choice: None where no row is answered; left_out: rows that are not to be answered."""
+
+    chunk: Chunk
+    choice: Choice | None = None
+    left_out: Flowing | None = None
+
+
+@dataclass(slots=True)
 class _Deciding:
     decider: Decider
     emitter: AnswerEmitter
@@ -61,7 +70,7 @@ class Answering:
         self.context = context_inputs(plan)
         self.rejects = RejectEmitter(plan.emit.rejects_topic)
         self._cuts = CutEmitter(plan.cuts_topic, section.name, partition)
-        self._chunk: Chunk | None = None
+        self._begun: list[Begun] = []
         self._streams: list[str] = []  # of each channel of the task, in the order of the merge
         for step in section.steps:
             self._add(step, next_job)
@@ -87,15 +96,15 @@ class Answering:
     def start(self, chunk: Chunk) -> list[Command]:
         """Versions take effect, rows are enriched, models are asked."""
         flowing, commands = self.enrich(chunk)
-        if self.deciding is not None:
-            self.deciding.decider.choice = None
-            if flowing is not None:
-                commands += self.deciding.decider.begin(flowing)
+        begun = self._begun[-1]
+        if self.deciding is not None and flowing is not None:
+            begun.choice, begun.left_out, asked = self.deciding.decider.begin(flowing)
+            commands += asked
         return commands
 
     def enrich(self, chunk: Chunk) -> tuple[Flowing | None, list[Command]]:
         """The flowing rows of the chunk with all columns that steps before the decision add."""
-        self._chunk = chunk
+        self._begun.append(Begun(chunk))
         self.stats.rows_in += chunk.rows
         commands: list[Command] = []
         for taken in chunk.taken:
@@ -111,11 +120,10 @@ class Answering:
                 commands += self._repartitioner.emit(flowing)
         return flowing, commands
 
-    def take_chunk(self) -> Chunk:
-        """The chunk that was begun last; it is over now."""
-        chunk, self._chunk = self._chunk, None
-        assert chunk is not None, "finish without start"
-        return chunk
+    def take_begun(self) -> Begun:
+        """The chunk that was begun first; it is over now."""
+        assert self._begun, "finish without start"
+        return self._begun.pop(0)
 
     def _take_effect(self, rows: Rows) -> list[Command]:
         column = rows.columns["version"]
@@ -130,8 +138,8 @@ class Answering:
         return commands
 
     def waiting(self) -> bool:
-        """Whether models still owe answers."""
-        choice = self.deciding.decider.choice if self.deciding is not None else None
+        """Whether models still owe answers to the chunk that was begun first."""
+        choice = self._begun[0].choice if self._begun else None
         return choice is not None and bool(choice.open)
 
     def done(self, job: int, outputs: Floats) -> list[Command]:
@@ -145,13 +153,13 @@ class Answering:
         return self.deciding.decider.failed(job, reason)
 
     def finish(self) -> list[Command]:
-        """Answers, decision log, feedback and rejects of the chunk."""
-        chunk = self.take_chunk()
+        """Answers, decision log, feedback and rejects of the chunk that was begun first."""
+        begun = self.take_begun()
+        chunk, choice = begun.chunk, begun.choice
         commands: list[Command] = []
         rejects = [row for rows in rejected_rows(chunk) for row in self._own(rows)]
         commands += self.rejects.emit(rejects, "read")
         self.stats.rejected("read", len(rejects))
-        choice = self.deciding.decider.choice if self.deciding is not None else None
         decisions = None
         if choice is not None and self.deciding is not None:
             ok = np.ones(len(choice), dtype=np.bool_)
@@ -159,9 +167,9 @@ class Answering:
             context = self.context.matrix(choice)
             commands += self._answer(chunk, choice, ok, context)
             decisions = self._decisions(choice, ok, context)
-            self.deciding.decider.choice = None
-        if self.joins and self.deciding is not None:
-            decisions = both(decisions, self._declined(self.deciding.decider))
+            self.deciding.decider.close(choice)
+        if self.joins and begun.left_out is not None:
+            decisions = both(decisions, self._declined(begun.left_out))
         for joining in self.joins:
             commands += joining.take(chunk, decisions, self.rejects, self.stats)
         return commands
@@ -224,9 +232,9 @@ class Answering:
         faults = declined(choice.ids.take(bad), flowing.times[bad], flowing.keys[bad], self.context.width) if len(bad) else None
         return both(answered, faults) or answered
 
-    def _declined(self, decider: Decider) -> Decisions | None:
-        left, decider.left_out = decider.left_out, None
-        return None if left is None else declined(decider.ids(left), left.times, left.keys, self.context.width)
+    def _declined(self, left: Flowing) -> Decisions:
+        assert self.deciding is not None
+        return declined(self.deciding.decider.ids(left), left.times, left.keys, self.context.width)
 
     def advance(self, reached: int) -> list[Command]:
         """Close what can be closed; promise the learn section how far this task has come."""
@@ -244,9 +252,9 @@ class Answering:
 
     def restore(self, extra: object) -> list[Command]:
         """Install the versions in use again; marks as they were given."""
-        self._chunk = None
+        self._begun = []
         if self.deciding is not None:
-            self.deciding.decider.choice = None
+            self.deciding.decider.choices = []
         marked = extra["marked"] if isinstance(extra, dict) else [BEGIN] * len(self.joins)
         for joining, mark in zip(self.joins, marked, strict=True):
             joining.marked = mark

@@ -52,7 +52,7 @@ class Collecting(Answering):
 
     def finish(self) -> list[Command]:
         """Feedback meets the rows; the labels are in joined()."""
-        chunk = self.take_chunk()
+        chunk = self.take_begun().chunk
         for joining in self.joins:
             joining.take(chunk, self._decisions_now, self.rejects, self.stats)
         return []

@@ -35,7 +35,10 @@ COST_MAX = 1e15  # of one row: sums stay exact, and what is no number cannot spo
 
 @dataclass(slots=True)
 class Choice:
-    """Rows being answered. arm, propensity: per row; shares: float64[arms]; outputs: model → float64[rows, outputs], NaN where not run."""
+    """Rows being answered. arm, propensity: per row; shares: float64[arms]; outputs: model → float64[rows, outputs], NaN where not run.
+
+    open: job → model and rows of a pass that has not ended.
+    """
 
     flowing: Flowing
     ids: Text
@@ -54,7 +57,10 @@ class Choice:
 
 
 class Decider:
-    """One decide step. next_job: gives a number never given before; sizing: of the process, shared by all its tasks."""
+    """One decide step. next_job: gives a number never given before; sizing: of the process, shared by all its tasks.
+
+    choices: whose passes have not all ended, in the order in which they began.
+    """
 
     def __init__(
         self,
@@ -69,12 +75,10 @@ class Decider:
         self._sizing = sizing or Sizing({name: model.batch for name, model in models.items()}, live=False)
         self.vectorisers = {name: Vectoriser(models[name].inputs) for name in dict.fromkeys(step.arms + step.shadows)}
         self._shares: tuple[int, Floats] | None = None
-        self.choice: Choice | None = None
-        self.left_out: Flowing | None = None  # rows of the chunk that `where` left out
+        self.choices: list[Choice] = []
 
-    def begin(self, flowing: Flowing) -> list[Command]:
-        """Decide for the rows that pass `where` and ask the models."""
-        self.choice = None
+    def begin(self, flowing: Flowing) -> tuple[Choice | None, Flowing | None, list[Command]]:
+        """Decide for the rows that pass `where` and ask the models; the rows that are left out come back as well."""
         late = self._late(flowing)
         wanted = np.ones(len(flowing), dtype=np.bool_) if self.step.where is None else where_rows(self.step.where, flowing.columns)
         late &= wanted
@@ -83,23 +87,25 @@ class Decider:
             self._sizing.count_late(self.step.name, deadline.late, int(np.count_nonzero(late)))
             if deadline.late == "drop":
                 wanted &= ~late
-        self.left_out = None
+        left_out = None
         if not wanted.all():
-            self.left_out = flowing.take(~wanted)
+            left_out = flowing.take(~wanted)
             flowing, late = flowing.take(wanted), late[wanted]
         if not len(flowing):
-            return []
+            return None, left_out, []
         ids = self.ids(flowing)
         version, shares = self._policy()
         arm = draw(shares, uniform(hash64(ids), self.step.policy.seed))
         current = {name: self._versions.current(name) for name in self.vectorisers}
-        self.choice = choice = Choice(flowing, ids, arm, shares[arm], shares, version, current)
+        choice = Choice(flowing, ids, arm, shares[arm], shares, version, current)
         self._treat_late(choice, late)
         slack_ms = self._slack_ms(flowing)
         commands: list[Command] = []
         for name in self.vectorisers:
             commands += self._ask(choice, name, slack_ms)
-        return commands
+        if choice.open:
+            self.choices.append(choice)
+        return choice, left_out, commands
 
     def _late(self, flowing: Flowing) -> Bools:
         """bool[rows]: their deadline is over."""
@@ -205,8 +211,7 @@ class Decider:
 
     def done(self, job: int, outputs: Floats) -> list[Command]:
         """A forward pass ended; answers that are not finite spoil their own row only."""
-        choice = self._open()
-        model, rows = choice.open.pop(job)
+        choice, model, rows = self._ended(job)
         if outputs.ndim != 2 or len(outputs) != len(rows):
             return self._again(
                 choice, model, rows, f"model {model}: got an answer of shape {outputs.shape}, expected ({len(rows)}, outputs)"
@@ -226,8 +231,7 @@ class Decider:
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """A forward pass raised: halve the batch until the row at fault is alone."""
-        choice = self._open()
-        model, rows = choice.open.pop(job)
+        choice, model, rows = self._ended(job)
         return self._again(choice, model, rows, f"model {model}: {reason}")
 
     def _again(self, choice: Choice, model: str, rows: Ints, reason: str) -> list[Command]:
@@ -237,9 +241,17 @@ class Decider:
         middle = len(rows) // 2
         return [self._forward(choice, model, rows[:middle]), self._forward(choice, model, rows[middle:])]
 
-    def _open(self) -> Choice:
-        assert self.choice is not None, "an answer without a question"
-        return self.choice
+    def _ended(self, job: int) -> tuple[Choice, str, Ints]:
+        """Whose pass this was."""
+        choice = next((c for c in self.choices if job in c.open), None)
+        assert choice is not None, "an answer without a question"
+        model, rows = choice.open.pop(job)
+        return choice, model, rows
+
+    def close(self, choice: Choice) -> None:
+        """All passes of this choice have ended."""
+        assert not choice.open, "a choice closed before its models answered"
+        self.choices = [other for other in self.choices if other is not choice]
 
     def key_column(self) -> str | None:
         """The column of the flowing rows that keys the predictions."""

@@ -23,7 +23,6 @@ from stream_infer.flow.notices import (
     Notice,
     Pass,
     Read,
-    TaskAssigned,
     TaskId,
     TaskRevoked,
     Tick,
@@ -32,7 +31,7 @@ from stream_infer.flow.stats import Stats
 from stream_infer.flow.task import Task, Work
 from stream_infer.flow.transport import Partition
 from stream_infer.flow.versions import Static
-from stream_infer.topology.plan import LearnStep, Plan, SectionPlan
+from stream_infer.topology.plan import DecideStep, LearnStep, Plan, SectionPlan
 
 CHUNK_ROWS_MAX = 4096  # of all streams of a task together: numpy's overhead per chunk (~2 ms) is then below 1 µs a row
 
@@ -66,6 +65,8 @@ class Flow:
         self._readers: dict[Partition, list[Task]] = {}
         self._paused: set[Partition] = set()
         self._draining = False
+        deciding = [(section.name, step) for section in plan.sections for step in section.steps if isinstance(step, DecideStep)]
+        self._deadlines = {name: step for name, step in deciding if step.deadline is not None}
         learn = [s for section in plan.sections for s in section.steps if isinstance(s, LearnStep)]
         self._every_ms = learn[0].every_ms if learn else None
 
@@ -79,8 +80,6 @@ class Flow:
             return self._tick(notice)
         if isinstance(notice, ForwardDone | ForwardFailed):
             return self._answered(notice)
-        if isinstance(notice, TaskAssigned):
-            return self._assigned(notice)
         if isinstance(notice, TaskRevoked):
             return self._revoked(notice)
         if isinstance(notice, CommitWanted):
@@ -116,17 +115,10 @@ class Flow:
         self._job += 1
         return self._job
 
-    def _assigned(self, notice: TaskAssigned) -> list[Command]:
-        task = self.make_task(notice.task)
-        self.tasks[notice.task] = task
-        return self._attach(task, task.restore(notice.keys, notice.values, notice.snapshot))
-
-    def reattach(self, task: Task) -> list[Command]:
-        """A task comes back whose state is still that of its last checkpoint."""
+    def attach(self, task: Task) -> list[Command]:
+        """A task is ours from now on. Its state is that of its last checkpoint; it reads on from there."""
         self.tasks[task.id] = task
-        return self._attach(task, task.rewind())
-
-    def _attach(self, task: Task, commands: list[Command]) -> list[Command]:
+        commands = task.rewind()
         # A followed partition that other tasks read already goes back if this task needs it to; those skip what they have seen.
         seeks = [c for c in commands if isinstance(c, Seek) and c.offset < self._read_to(c.partition)]
         for partition in task.inputs():
@@ -183,7 +175,7 @@ class Flow:
 
     def _limiting(self) -> set[Partition]:
         """Partitions that some task cannot go on without, whatever else waits there."""
-        return {p for task in self.tasks.values() if not task.busy and (p := task.limiting()) is not None}
+        return {p for task in self.tasks.values() if not task.full and (p := task.limiting()) is not None}
 
     def _resume(self, partitions: Iterable[Partition]) -> list[Command]:
         again = sorted(p for p in partitions if p in self._paused)
@@ -205,6 +197,10 @@ class Flow:
         return commands
 
     def _step(self, task: Task) -> list[Command]:
+        step = self._deadlines.get(task.id[0])
+        if step is not None and step.deadline is not None and self.sizing.live:
+            most = self._mode.chunk_rows_max
+            task.merge.rows_max = self.sizing.chunk_rows(step.arms, step.shadows, step.deadline.after_ms, most)
         return self._numbered(task, task.step(self._now))
 
     def _answered(self, notice: ForwardDone | ForwardFailed) -> list[Command]:
@@ -258,7 +254,7 @@ class Flow:
 
     def ready(self) -> bool:
         """Whether some task could begin a chunk right now (the next Tick will)."""
-        return any(not task.busy and task.merge.chunk_waits(self._now) for task in self.tasks.values())
+        return any(not task.full and task.merge.chunk_waits(self._now) for task in self.tasks.values())
 
     def finished(self) -> bool:
         """Deterministic runs: every task has come to the end of its logs."""

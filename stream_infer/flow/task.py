@@ -1,7 +1,8 @@
 """flow.task: one section of the plan on one partition: the unit of state, order and ownership. merge → *task* → flow.
 
-A task works through one chunk at a time. Its state is what the finished chunks made of it, so between two chunks it can be
-written down: changed keys to the changelog, positions beside them, offsets of the group in the same transaction.
+A task works through its chunks in order; while models are at one, the next is prepared already (its features are read, its passes
+asked for), and answers are given chunk by chunk. State is what the chunks made of it, so when none is under way it can be written
+down: changed keys to the changelog, positions beside them, offsets of the group in the same transaction.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from stream_infer.flow.notices import TaskId
 from stream_infer.flow.rows import Rows
 from stream_infer.flow.transport import Partition
 from stream_infer.records import Floats, Numbers, Text
-from stream_infer.state import Store
+from stream_infer.state import Store, begins_with, join_texts, pack_text, with_prefix
 from stream_infer.topology.plan import InputPlan, LearnStep, Plan, SectionPlan
 
 Snapshot = dict[str, dict[str, NDArray[np.generic]]]  # arrays by store; the positions under "task"
+CHUNKS_MAX = 2  # one at the models, one being prepared: more only adds to what each row waits (serving: pipeline depth 2)
 TASK_KEY = b"\x00task"  # the changelog key of positions; no store's key begins with a zero byte
 
 
@@ -74,7 +76,8 @@ class Task:
         self._read_to: dict[Partition, int] = {}
         self._advanced = BEGIN
         self.saved = b""  # the positions as of the last checkpoint
-        self.busy = False
+        # Of each chunk under way, how far time had come when it began: what may be told when the chunk before it has been answered.
+        self._begun: list[int] = []
         self._can_begin = False
         self.dirty = False  # something happened since the last checkpoint
 
@@ -165,29 +168,44 @@ class Task:
 
     # -- working ---------------------------------------------------------------------------------------------------
 
+    @property
+    def busy(self) -> bool:
+        """Whether a chunk is under way."""
+        return bool(self._begun)
+
+    @property
+    def full(self) -> bool:
+        """Whether no further chunk may begin."""
+        return len(self._begun) >= CHUNKS_MAX
+
     def step(self, now: int) -> list[Command]:
-        """Begin the next chunk if none is being worked on and enough is known; tell the work how far time has come."""
-        if self.busy:
+        """Begin the next chunk if there is room for one and enough is known; tell the work how far time has come."""
+        if self.full:
             return []
+        reached = self.merge.progress(now)
         chunk = self.merge.chunk(now)
         self._can_begin = chunk is not None
         if chunk is not None:
-            self.busy = self.dirty = True
-            commands = self.work.start(chunk)
-            return commands if self.work.waiting() else commands + self._finish(now)
-        return self._advance(now)
+            self._begun.append(reached)
+            self.dirty = True
+            return self.work.start(chunk) + self._finish(now)
+        return [] if self._begun else self._advance(reached)
 
     def answered(self, job: int, outputs: Floats | None, reason: str, now: int) -> list[Command]:
         """A model answered (outputs) or raised (reason)."""
         commands = self.work.failed(job, reason) if outputs is None else self.work.done(job, outputs)
-        return commands if self.work.waiting() else commands + self._finish(now)
+        return commands + self._finish(now)
 
     def _finish(self, now: int) -> list[Command]:
-        self.busy = False
-        return self.work.finish() + self._advance(now)
+        """Answer the chunks that models are through with, in order."""
+        commands: list[Command] = []
+        while self._begun and not self.work.waiting():
+            self._begun.pop(0)
+            commands += self.work.finish()
+            commands += self._advance(self._begun[0] if self._begun else self.merge.progress(now))
+        return commands
 
-    def _advance(self, now: int) -> list[Command]:
-        reached = self.merge.progress(now)
+    def _advance(self, reached: int) -> list[Command]:
         if reached <= self._advanced:
             return []
         self._advanced = reached
@@ -197,26 +215,23 @@ class Task:
 
     def finished(self) -> bool:
         """The logs have ended and everything of them is worked through (deterministic runs)."""
-        return not self.busy and self._advanced >= END
+        return not self._begun and self._advanced >= END
 
     # -- state -----------------------------------------------------------------------------------------------------
 
     def checkpoint(self) -> tuple[list[Command], dict[Partition, int]]:
         """Changelog records of what changed since the last one, and the group's offsets. Only between chunks."""
         assert not self.busy, f"task {self.id}: checkpoint within a chunk"
-        keys: list[bytes | None] = []
-        values: list[bytes | None] = []
+        keys, values = [], []
         for name, store in self.work.stores.items():
             changed, packed = store.changes()
-            prefix = name.encode() + b"\x00"
-            keys += [prefix + key for key in changed]
-            values += packed
+            keys.append(with_prefix(name.encode() + b"\x00", changed))
+            values.append(packed)
         self.saved = self._positions()
-        keys.append(TASK_KEY)
-        values.append(self.saved)
+        keys.append(pack_text([TASK_KEY]))
+        values.append(pack_text([self.saved]))
         self.dirty = False
-        records = Text.of(keys, is_bytes=True), Text.of(values, is_bytes=True)
-        return [Produce(self.section.state_topic, self.partition, *records)], self.offsets()
+        return [Produce(self.section.state_topic, self.partition, join_texts(keys), join_texts(values))], self.offsets()
 
     def offsets(self) -> dict[Partition, int]:
         """Per owned partition: below it every row was answered or rejected."""
@@ -243,25 +258,23 @@ class Task:
         positions = {"positions": np.frombuffer(self.saved, dtype=np.uint8)}
         return {name: store.snapshot() for name, store in self.work.stores.items()} | {"\x00task": positions}
 
-    def restore(self, keys: list[bytes], values: list[bytes | None], snapshot: Snapshot | None = None) -> list[Command]:
-        """Stand where the changelog ends: the snapshot, if there is one, then the records that came after it."""
-        if snapshot is not None:
-            self.saved = snapshot["\x00task"]["positions"].tobytes()
-            for name, store in self.work.stores.items():
-                store.load(snapshot[name])
-        per_store: dict[str, tuple[list[bytes], list[bytes | None]]] = {name: ([], []) for name in self.work.stores}
-        for key, value in zip(keys, values, strict=True):
-            if key == TASK_KEY:
-                self.saved = value or b""
-                continue
-            of_store, _, rest = key.partition(b"\x00")
-            mine = per_store.get(of_store.decode())
-            if mine is not None:
-                mine[0].append(rest)
-                mine[1].append(value)
-        for name, (store_keys, store_values) in per_store.items():
-            self.work.stores[name].restore(store_keys, store_values)
-        return self.rewind()
+    def load(self, snapshot: Snapshot) -> None:
+        """Have the state of the task that gave the snapshot; rewind() follows, after the records that came since."""
+        self.saved = snapshot["\x00task"]["positions"].tobytes()
+        for name, store in self.work.stores.items():
+            store.load(snapshot[name])
+
+    def apply(self, keys: Text, values: Text) -> None:
+        """Take in records of the changelog, in order; rewind() follows at its end."""
+        positions = np.flatnonzero(begins_with(keys, TASK_KEY))
+        if len(positions):
+            self.saved = values.take(positions[-1:]).raw()[0] or b""
+        for name, store in self.work.stores.items():
+            prefix = name.encode() + b"\x00"
+            rows = np.flatnonzero(begins_with(keys, prefix))
+            if len(rows):
+                mine = keys.take(rows)
+                store.restore(Text(mine.blob, mine.start + len(prefix), mine.size - len(prefix), is_bytes=True), values.take(rows))
 
     def rewind(self) -> list[Command]:
         """Read again from the last checkpoint; the state stays, for it is the checkpoint's."""
@@ -274,7 +287,7 @@ class Task:
         self.merge.number, self._advanced = content["number"], content["advanced"]
         self.merge.received(None)
         self._read_to = {partition: self._start(partition) for partition in self._by_partition}
-        self.busy = self.dirty = False
+        self._begun, self.dirty = [], False
         return [Seek(p, start, not self.followed(p)) for p, start in self._read_to.items()] + self.work.restore(content["extra"])
 
     def _start(self, partition: Partition) -> int:

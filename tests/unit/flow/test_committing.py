@@ -86,7 +86,9 @@ def test_at_least_once_the_word_follows_the_answers() -> None:
         assert desk.seen("state") == []
 
 
-@pytest.mark.parametrize(("since_ms", "at_rest", "due"), [(1, True, False), (4 * SHARE, True, True), (4 * SHARE, False, False), (100, False, True)])
+@pytest.mark.parametrize(
+    ("since_ms", "at_rest", "due"), [(1, True, False), (4 * SHARE, True, True), (4 * SHARE, False, False), (100, False, True)]
+)
 def test_a_commit_is_due_at_rest_but_not_too_often_and_at_the_interval(since_ms: int, at_rest: bool, due: bool) -> None:
     desk = Desk(1)
     desk.send(b"a")

@@ -115,6 +115,27 @@ def test_however_a_commit_ends_rows_are_answered_once(how: str) -> None:
     assert seen(pay) == spent(*range(12))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_while_models_are_at_a_chunk_the_next_one_is_prepared_and_answers_keep_their_order(seed: int) -> None:
+    """Passes end in any order; features and answers are those of one chunk after the other."""
+    pay = Pay(plan_of(), seed=seed)
+    pay.send("payments", *map(payment, range(40)))
+    worker = pay.worker(chunk_rows_max=4)
+    draw = np.random.default_rng(seed)
+    forwarder = SimForwarder(pay.models, lambda below: int(draw.integers(below)))
+    worker._forwarder = forwarder
+    forwarder.held = True
+    pay.step(worker)
+    assert [len(task._begun) for task in worker.flow.tasks.values() if task.busy] == [2]
+    assert len(forwarder._open) == 2
+    assert worker.stats.rows_answered == 0
+    forwarder.held = False
+    pay.settle(worker, done=lambda: worker.stats.rows_answered == 40 and worker.settled())
+
+    assert seen(pay) == spent(*range(40))
+    assert pay.ids() == [f"p{number}" for number in range(40)]
+
+
 def test_an_answer_that_comes_after_the_task_was_lost_is_dropped() -> None:
     pay = Pay(plan_of())
     pay.send("payments", *map(payment, range(3)))
