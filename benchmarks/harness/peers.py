@@ -41,6 +41,22 @@ def loops(fmt: str) -> list[Case]:
     return cases
 
 
+def windows(fmt: str) -> list[Case]:
+    """Windows by key: each framework's own, and what is cheapest in it."""
+    codec = "fastavro" if fmt == "avro" else "orjson"
+    quix, faust = "quix/windows.py", "faust/windows.py"
+    own, kept = "its windows, RocksDB", "one stateful function, RocksDB"
+    return [
+        python_case("dict", f"confluent-kafka, consume(1000), {codec}, windows in a dict, no changelog", "loops/loops.py", "dict"),
+        python_case("quix-alo", f"Quix Streams, {own}, at least once", quix, "own", peer="quix", share=0.3),
+        python_case("quix-eo", f"Quix Streams, {own}, exactly once", quix, "own", peer="quix", exactly_once=True, share=0.3),
+        python_case("quix-state-alo", f"Quix Streams, {kept}, at least once", quix, "state", peer="quix", share=0.3),
+        python_case("quix-state-eo", f"Quix Streams, {kept}, exactly once", quix, "state", peer="quix", exactly_once=True, share=0.3),
+        python_case("faust", "Faust, windowed Tables in memory, uvloop", faust, "own", peer="faust", share=0.05),
+        python_case("faust-state", "Faust, one Table in memory, uvloop", faust, "state", peer="faust", share=0.05),
+    ]
+
+
 def frameworks(fmt: str) -> list[Case]:
     """Faust, Quix, Bytewax and aiokafka: consume, score, produce."""
     codec = "fastavro" if fmt == "avro" else "orjson"

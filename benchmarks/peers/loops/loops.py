@@ -3,6 +3,7 @@
     loops.py poll     poll(), one record at a time, fastavro or orjson
     loops.py batch    consume(1000), fastavro or orjson, one numpy product for the batch
     loops.py bare     consume(1000), this project's column codec for Avro, one numpy product
+    loops.py dict     consume(1000), fastavro or orjson, windows by key in a dict that a restart forgets
 
 In transactions where the guarantee is exactly_once.
 
@@ -45,7 +46,9 @@ def main() -> None:
     consumer = Consumer(CONSUMER)
     producer = Producer(PRODUCER | ({"transactional.id": peer.GROUP} if peer.EXACTLY_ONCE else {}))
     consumer.subscribe([peer.IN])
-    work = {"poll": poll, "batch": batch, "bare": bare_avro() if peer.FORMAT == "avro" else batch}[sys.argv[1]]
+    work = {"poll": poll, "batch": batch, "bare": bare_avro, "dict": windows}[sys.argv[1]]
+    if work in (bare_avro, windows):
+        work = work()
     send = sender(producer)
     if peer.EXACTLY_ONCE:
         producer.init_transactions()
@@ -147,6 +150,22 @@ def bare_avro() -> Work:
         frame = peer.FRAME_OUT
         for message, value in zip(messages, out.raw(), strict=True):
             send(frame + value, message.key())
+
+    return work
+
+
+def windows() -> Work:
+    """Plain Python, record by record, the state in memory only."""
+    import window
+
+    state: dict[str, list[float]] = {}
+
+    def work(consumer: Consumer, send: Callable[[bytes, bytes], None]) -> None:
+        for message in some(consumer):
+            row = peer.from_bytes(message.value())
+            user = row["user"]
+            state[user], score = window.updated(state.get(user), row["at_ms"], row[window.VALUE])
+            send(window.answer(row, score), message.key())
 
     return work
 
