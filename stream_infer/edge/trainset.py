@@ -22,7 +22,7 @@ from stream_infer.flow.channel import BEGIN, END, VERSIONS
 from stream_infer.flow.collecting import Collecting
 from stream_infer.flow.commands import Command, Pause, Resume, Seek
 from stream_infer.flow.flow import Flow, Mode
-from stream_infer.flow.notices import Read, TaskAssigned, Tick
+from stream_infer.flow.notices import Read, Tick
 from stream_infer.flow.task import Work
 from stream_infer.records import Floats, Numbers, Text, concat_columns
 from stream_infer.topology.plan import DecideStep, Plan, SectionPlan
@@ -89,7 +89,7 @@ def _work_through(plan: Plan, settings: TrainsetSettings, work: Callable[[Sectio
                 transport.resume(command.partitions)
 
     for partition in range(section.partitions):
-        carry_out(flow.handle(TaskAssigned((section.name, partition), [], [])))
+        carry_out(flow.attach(flow.make_task((section.name, partition))))
     try:
         while not flow.finished():
             for fetched in transport.poll(POLL_ROWS_MAX, 0 if flow.ready() else 20):

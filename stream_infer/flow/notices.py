@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from stream_infer.flow.transport import Partition
 from stream_infer.records import Fetched, Floats
 
 TaskId = tuple[str, int]  # (section, partition)
-
-
-@dataclass(slots=True)
-class TaskAssigned:
-    """A task is ours. snapshot: its last, if one was found; keys and values: its changelog from there on, in order."""
-
-    task: TaskId
-    keys: list[bytes]
-    values: list[bytes | None]
-    snapshot: dict[str, dict[str, NDArray[np.generic]]] | None = None
 
 
 @dataclass(slots=True)
@@ -97,4 +84,4 @@ class Committed:
     """The last Commit holds."""
 
 
-Notice = TaskAssigned | TaskRevoked | Read | ForwardDone | ForwardFailed | Tick | CommitWanted | Committed
+Notice = TaskRevoked | Read | ForwardDone | ForwardFailed | Tick | CommitWanted | Committed

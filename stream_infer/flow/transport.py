@@ -73,7 +73,10 @@ class Transport(Protocol):
         """The group's committed offsets, None where there is none. Waits for open transactions of the group to end."""
 
     def read(self, partition: Partition, offset: int) -> Iterator[Fetched]:
-        """All committed records from offset to the end as it is now (high watermark, waiting for open transactions to end)."""
+        """All committed records from offset to the end as it is now (high watermark, waiting for open transactions to end).
+
+        Gives a batch without records when none came for a moment, so that the caller can do other things meanwhile.
+        """
 
     def produce(
         self,
@@ -107,6 +110,12 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Leave the group (revoked() is called first) and let go of everything."""
+
+
+def nothing(partition: Partition) -> Fetched:
+    """A batch without records."""
+    none = np.zeros(0, dtype=np.int64)
+    return Fetched(*partition, none, none, no_text(0), no_text(0))
 
 
 def no_text(rows: int) -> Text:

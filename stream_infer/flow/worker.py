@@ -64,8 +64,8 @@ class Worker:
         self.deterministic = deterministic
         self._wall = None if deterministic else wall
         self.flow = Flow(plan, static, Mode(deterministic, self._ends() if deterministic else None))
-        self._standby = Standby(transport, snapshots, bytes_max=standby_bytes_max, slot=slot)
-        self._restoring = Restoring(transport, clock, self.pace, snapshots, self._standby)
+        self.standby = Standby(transport, snapshots, bytes_max=standby_bytes_max, slot=slot)
+        self.restoring = Restoring(transport, clock, self.pace, snapshots, self.standby)
         self._restore_ms = restore_ms
         self._settle_at: int | None = None  # when those who left will not come back
         self._keeping = Keeping(snapshots, snapshot_every_ms, clock)
@@ -100,7 +100,7 @@ class Worker:
         """Tasks whose flowing partition is ours now; they are restored after poll()."""
         self.pace.rebalances += 1
         given = set(partitions)
-        self._restoring.want(task for task in self._tasks() if self._flowing(task) in given and task not in self.flow.tasks)
+        self.restoring.want(task for task in self._tasks() if self._flowing(task) in given and task not in self.flow.tasks)
         self._settle_standby()
 
     def _tasks(self) -> list[TaskId]:
@@ -114,7 +114,7 @@ class Worker:
 
     def _settle_standby(self) -> None:
         self._settle_at = None
-        self._standby.settle(task for task in self._tasks() if task not in self.flow.tasks and task not in self._restoring)
+        self.standby.settle(task for task in self._tasks() if task not in self.flow.tasks and task not in self.restoring)
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Finish, commit, let go; what cannot be finished in time is given up."""
@@ -130,9 +130,9 @@ class Worker:
             self._abort()
         for task in leaving:
             if held:
-                self._standby.park(Copy(self.flow.tasks[task], ends[task]))
+                self.standby.park(Copy(self.flow.tasks[task], ends[task]))
             self._let_go(task)
-        self._restoring.drop(leaving)
+        self.restoring.drop(leaving)
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Someone else has them: nothing of the open transaction may hold."""
@@ -140,12 +140,12 @@ class Worker:
         for task in self._tasks_of(partitions):
             self._let_go(task)
         self._abort()
-        self._standby.forget()
+        self.standby.forget()
         self._settle_at = self._clock()
 
     def _tasks_of(self, partitions: Sequence[Partition]) -> list[TaskId]:
         gone = set(partitions)
-        self._restoring.drop([task for task in self._restoring.wanted() if self._flowing(task) in gone])
+        self.restoring.drop([task for task in self.restoring.wanted() if self._flowing(task) in gone])
         return [task for task in self.flow.tasks if self._flowing(task) in gone]
 
     def _let_go(self, task: TaskId) -> None:
@@ -160,7 +160,7 @@ class Worker:
     def _forget_all(self) -> None:
         """After an abort: state is ahead of what holds, so every task is to be restored."""
         self._committer.forget()
-        self._restoring.want(self.flow.tasks)
+        self.restoring.want(self.flow.tasks)
         for task in list(self.flow.tasks):
             self._carry_out(self.flow.handle(TaskRevoked(task)))
         self.flow.handle(Committed())
@@ -174,7 +174,7 @@ class Worker:
         # Before restoring: these records were read at the places of the tasks that were there then. A task that comes back begins
         # elsewhere, and would take the first rows it sees for the place where it reads.
         for batch in fetched:
-            if not self._standby.receive(batch):
+            if not self.standby.receive(batch):
                 self._carry_out(self.flow.handle(Read(batch)))
         self._restore_wanted()
         self._take_answers(0 if fetched else min(wait_ms, 1) if self.flow.in_flight() else 0)
@@ -188,7 +188,7 @@ class Worker:
         return not self._idle or self._committer.open
 
     def _expects_something(self) -> bool:
-        return self.flow.ready() or self.flow.in_flight() or self._committer.open or bool(self._restoring)
+        return self.flow.ready() or self.flow.in_flight() or self._committer.open or bool(self.restoring)
 
     def _inputs(self) -> set[Partition]:
         return {partition for task in self.flow.tasks.values() for partition in task.inputs()}
@@ -199,7 +199,7 @@ class Worker:
 
     def finished(self) -> bool:
         """Deterministic runs: the logs are worked through and committed."""
-        return not self._restoring and self.flow.finished() and self.settled()
+        return not self.restoring and self.flow.finished() and self.settled()
 
     def close(self) -> None:
         """Finish what is in flight, commit, leave."""
@@ -288,12 +288,12 @@ class Worker:
     # -- restoring -------------------------------------------------------------------------------------------------
 
     def _restore_wanted(self) -> None:
-        if self._restoring:
-            self._carry_out(self._restoring.turn(self.flow, self._restore_ms if self.flow.tasks else RESTORE_ALONE_MS))
+        if self.restoring:
+            self._carry_out(self.restoring.turn(self.flow, self._restore_ms if self.flow.tasks else RESTORE_ALONE_MS))
             return
         if self._settle_at is not None and self._clock() >= self._settle_at:
             self._settle_standby()
-        self._standby.turn(self.flow)
+        self.standby.turn(self.flow)
 
     def _changelog_ends(self, tasks: Sequence[TaskId]) -> dict[TaskId, int]:
         """Where the changelogs of these tasks end: to be asked before a commit.

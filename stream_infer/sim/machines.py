@@ -25,6 +25,7 @@ class WorldTransport(SimTransport):
     """A transport at whose calls the world may strike. before: called at the start of each call."""
 
     before: Callable[[], None] | None = None
+    read_rows = 20  # so few that restoring takes many turns, and the world goes on in between
 
     def _must_live(self) -> None:
         if self.before is not None:

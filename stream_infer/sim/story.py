@@ -9,14 +9,22 @@ from dataclasses import dataclass
 
 from stream_infer.flow.commands import Command, Commit, Forward, Install, Produce, Seek
 from stream_infer.flow.flow import Flow, Mode
-from stream_infer.flow.notices import ForwardDone, ForwardFailed, Notice, Read, TaskAssigned, TaskId, TaskRevoked, Tick
-from stream_infer.flow.task import Task
+from stream_infer.flow.notices import ForwardDone, ForwardFailed, Notice, Read, TaskId, TaskRevoked, Tick
+from stream_infer.flow.task import Snapshot, Task
 from stream_infer.flow.versions import Static
 from stream_infer.topology.plan import Plan
 
 LINES_MAX = 60
 DRAIN = "drain"
-Step = tuple[Notice | TaskId | str, str]  # a notice, the task that came back, or DRAIN; and the digest of what it led to
+Step = tuple["Notice | Attached | str", str]  # a notice, a task that came, or DRAIN; and the digest of what it led to
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A task as it came."""
+
+    task: TaskId
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,13 @@ class StoryFlow(Flow):
             self.steps.append((notice, digest(commands)))
         return commands
 
-    def reattach(self, task: Task) -> list[Command]:
-        """As Flow.reattach, written down."""
-        commands = super().reattach(task)
-        self.lines.append(self._say(f"task {task.id[0]}[{task.id[1]}] is back, unchanged"))
+    def attach(self, task: Task) -> list[Command]:
+        """As Flow.attach, written down."""
+        came = Attached(task.id, _copied(task.snapshot()) if self._record else {})
+        commands = super().attach(task)
+        self.lines.append(self._say(f"{_of_step(came)} → {', '.join(map(_of_command, commands)) or 'nothing'}"))
         if self._record:
-            self.steps.append((task.id, digest(commands)))
+            self.steps.append((came, digest(commands)))
         return commands
 
     def drain(self) -> None:
@@ -70,20 +79,25 @@ class StoryFlow(Flow):
 def replay(recorded: Recorded) -> list[str]:
     """Play a record on a fresh core; a line for each step that leads to other commands than it did."""
     flow = Flow(recorded.plan, dict(recorded.static), recorded.mode)
-    parked: dict[TaskId, Task] = {}
     wrong = []
     for number, (step, before) in enumerate(recorded.steps):
         if step == DRAIN:
             flow.drain()
             continue
-        if isinstance(step, TaskRevoked):
-            parked[step.task] = flow.tasks[step.task]
         assert not isinstance(step, str)
-        commands = flow.reattach(parked[step]) if isinstance(step, tuple) else flow.handle(step)
+        if isinstance(step, Attached):
+            task = flow.make_task(step.task)
+            task.load(_copied(step.snapshot))
+            commands = flow.attach(task)
+        else:
+            commands = flow.handle(step)
         if digest(commands) != before:
-            told = step if isinstance(step, tuple) else _of_notice(step)
-            wrong.append(f"step {number}: {told} led to other commands when it was played again")
+            wrong.append(f"step {number}: {_of_step(step)} led to other commands when it was played again")
     return wrong
+
+
+def _copied(snapshot: Snapshot) -> Snapshot:
+    return {store: {name: array.copy() for name, array in arrays.items()} for store, arrays in snapshot.items()}
 
 
 def digest(commands: Iterable[Command]) -> str:
@@ -104,12 +118,14 @@ def digest(commands: Iterable[Command]) -> str:
     return found.hexdigest()
 
 
+def _of_step(step: Notice | Attached) -> str:
+    return f"attached {step.task[0]}[{step.task[1]}]" if isinstance(step, Attached) else _of_notice(step)
+
+
 def _of_notice(notice: Notice) -> str:
     if isinstance(notice, Read):
         batch = notice.fetched
         return f"read {batch.topic}[{batch.partition}]@{batch.offsets[0]}..{batch.offsets[-1]}" if len(batch) else "read nothing"
-    if isinstance(notice, TaskAssigned):
-        return f"assigned {notice.task[0]}[{notice.task[1]}] with {len(notice.keys)} changes"
     if isinstance(notice, TaskRevoked):
         return f"revoked {notice.task[0]}[{notice.task[1]}]"
     if isinstance(notice, ForwardDone | ForwardFailed):

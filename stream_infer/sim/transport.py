@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Literal
 
 from stream_infer.errors import Bug, Fenced
-from stream_infer.flow.transport import Outcome, Ownership, Partition
+from stream_infer.flow.transport import Outcome, Ownership, Partition, nothing
 from stream_infer.records import Fetched, Ints, Text
 from stream_infer.sim.broker import EpochGone, SimBroker
 from stream_infer.sim.fetching import Places, fetch
@@ -23,6 +23,8 @@ READ_ROWS = 10_000
 
 class SimTransport:
     """Transport over a SimBroker. Arguments as those of KafkaSettings and KafkaTransport."""
+
+    read_rows = READ_ROWS
 
     def __init__(
         self,
@@ -141,9 +143,10 @@ class SimTransport:
         log = self._broker.log(partition)
         end = log.high
         while log.stable < end:
+            yield nothing(partition)
             self._broker.advance(WAIT_STEP_MS)
         while offset < end:
-            records, offset = fetch(self._broker, partition, offset, READ_ROWS)
+            records, offset = fetch(self._broker, partition, offset, self.read_rows)
             if records := [record for record in records if record.offset < end]:
                 yield fetched(*partition, records, with_headers=partition[0] in self._header_topics)
 

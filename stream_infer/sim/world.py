@@ -50,6 +50,7 @@ class Run:
     chunk_rows_max: int = 16
     room_rows_min: int = 6  # so few that short logs fill a buffer, and reading pauses and goes on again and again
     snapshots: bool = True
+    standby_bytes_max: int = 1 << 40
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
     kind: type[Worker] = Worker
     record: bool = False
@@ -176,6 +177,9 @@ class World:
             deterministic=settings.deterministic,
             snapshots=disk,
             snapshot_every_ms=300,
+            slot=slot,
+            standby_bytes_max=settings.standby_bytes_max,
+            restore_ms=0,
         )
         ends = worker.flow.ends() if settings.deterministic else None
         mode = Mode(settings.deterministic, ends, settings.chunk_rows_max, settings.room_rows_min)
@@ -255,11 +259,15 @@ class World:
         if chance.happens(faults.leave):
             self._leave_or_join(victim)
         if chance.happens(faults.compact):
-            old = chance.happens(0.3)  # so long ago that tombstones go, and with them every snapshot from before: it would bring keys back
+            # So long ago that tombstones go, and with them every snapshot and copy from before: it would bring keys back.
+            old = chance.happens(0.3) and not any(process.worker.restoring for process in self.processes)
             for topic in [section.state_topic for section in self.plan.sections]:
                 self.broker.compact(topic, drop_tombstones=old)
-            for disk in self._disks.values() if old else []:
-                disk.forget()
+            if old:
+                for disk in self._disks.values():
+                    disk.forget()
+                for process in self.processes:
+                    process.worker.standby.forget()
         if chance.happens(faults.forget) and victim.slot in self._disks:
             self._disks[victim.slot].forget()
 

@@ -12,10 +12,12 @@ from stream_infer.feedback import FeedbackJoin
 from stream_infer.flow.channel import Channel
 from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.flow import Flow
-from stream_infer.flow.notices import CommitWanted
+from stream_infer.flow.notices import CommitWanted, TaskId
+from stream_infer.flow.standby import Copy
 from stream_infer.flow.task import TASK_KEY, Task
 from stream_infer.flow.transport import Outcome, Partition
 from stream_infer.flow.worker import Worker
+from stream_infer.records import Fetched
 
 
 class NoOwnership(Worker):
@@ -42,7 +44,7 @@ class NoOwnership(Worker):
 class CommitsAtOnce(Worker):
     """Commits what was begun, not what was finished."""
 
-    def _look_at_commit(self, wait_ms: int) -> None:
+    def _commit_if_due(self, now: int) -> None:
         if self.flow.dirty():
             self._commit()
 
@@ -56,8 +58,8 @@ class SnapshotsAhead(Worker):
 
         def save_and_commit(offsets: Mapping[Partition, int]) -> Outcome:
             for task, end in self._changelog_ends(list(self.flow.tasks)).items():
-                assert self._snapshots is not None
-                self._snapshots.save(task, self.flow.tasks[task].snapshot(), end)
+                assert self.standby.snapshots is not None
+                self.standby.snapshots.save(task, self.flow.tasks[task].snapshot(), end)
             return commit(offsets)
 
         self.transport.commit = save_and_commit  # type: ignore[method-assign]
@@ -84,14 +86,30 @@ class RestoresFirst(Worker):
 class ParksByOffsets(Worker):
     """Takes its own old state for the newest when the group's offsets have not moved."""
 
-    def assigned(self, partitions: Sequence[Partition]) -> None:
-        parked = dict(self._parked)
-        super().assigned(partitions)
-        self._parked = parked
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        take = self.standby.take
 
-    def _is_latest(self, parked: Task, end: int) -> bool:
-        lows = parked.saved_lows()
-        return self.transport.committed(list(lows)) == lows
+        def take_for_newest(task: TaskId) -> Copy | None:
+            copy = take(task)
+            if copy is not None and self.transport.committed(list(copy.task.saved_lows())) == copy.task.saved_lows():
+                copy.position = self.transport.end_offsets([copy.changelog])[copy.changelog]
+            return copy
+
+        self.standby.take = take_for_newest  # type: ignore[method-assign]
+
+
+class FollowsPositions(Worker):
+    """Its copies learn how far the owner has come, and little of what that made of the state."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        receive = self.standby.receive
+
+        def receive_the_last(batch: Fetched) -> bool:
+            return receive(batch.take(slice(-1, None)))
+
+        self.standby.receive = receive_the_last  # type: ignore[method-assign]
 
 
 def commits_positions(patch: pytest.MonkeyPatch) -> None:
@@ -104,9 +122,9 @@ def checkpoints_within_chunks(patch: pytest.MonkeyPatch) -> None:
     checkpoint = Task.checkpoint
 
     def careless(task: Task) -> tuple[list[Command], dict[Partition, int]]:
-        begun, task._begun = task._begun, []
+        busy, task.busy = task.busy, False
         made = checkpoint(task)
-        task._begun = begun
+        task.busy = busy
         return made
 
     patch.setattr(Task, "checkpoint", careless)

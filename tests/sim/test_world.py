@@ -99,6 +99,7 @@ WORKERS: list[tuple[type[Worker], str, bool]] = [
     (mutants.SnapshotsAhead, "cards", False),
     (mutants.RestoresFirst, "cards", False),
     (mutants.ParksByOffsets, "flights", False),
+    (mutants.FollowsPositions, "cards", True),
 ]
 
 

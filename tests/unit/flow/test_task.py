@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from stream_infer.flow.commands import Command, Commit, Forward, Produce
 from stream_infer.flow.flow import Flow, Mode
-from stream_infer.flow.notices import Committed, CommitWanted, ForwardDone, Read, TaskAssigned, Tick
+from stream_infer.flow.notices import Committed, CommitWanted, ForwardDone, Read, Tick
 from stream_infer.flow.task import Snapshot
 from stream_infer.flow.versions import statics
 from stream_infer.sim.reading import all_of, joined_of
 from stream_infer.topology.plan import Plan
+from tests.support import blobs
 from tests.support_flow import SPENT, Pay, models_of, payment, plan_of
 
 Made = list[tuple[str, bytes | None, bytes | None]]  # topic, key, value
@@ -36,7 +37,11 @@ class Core:
 
     def take_over(self, other: Core | None, snapshot: Snapshot | None = None) -> None:
         keys, values = other.changelog if other is not None and snapshot is None else ([], [])
-        self.flow.handle(TaskAssigned(("main", 0), list(keys), list(values), snapshot))
+        task = self.flow.make_task(("main", 0))
+        if snapshot is not None:
+            task.load(snapshot)
+        task.apply(blobs(keys), blobs(values))
+        self.flow.attach(task)
         self.changelog = (list(keys), list(values))
 
     def turn(self, *notices: Any) -> None:

@@ -1,0 +1,102 @@
+"""flow.restoring: tasks become ours a little per turn, while those that are ours already go on. standby, checks → *restoring* → worker.
+
+A task begins with whatever is nearest: a copy that was parked or kept up, a snapshot, or nothing. Then its changelog is read from
+there to the end, batch by batch, so that neither memory nor the time between two polls grows with the state; a rebalance in the
+middle of it loses nothing, for what was read so far is a copy as good as any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from stream_infer.flow.checks import check_logs, check_state
+from stream_infer.flow.commands import Command
+from stream_infer.flow.flow import Flow
+from stream_infer.flow.notices import TaskId
+from stream_infer.flow.ports import Pace, Snapshots
+from stream_infer.flow.standby import Copy, Standby, begun
+from stream_infer.flow.transport import Partition, Transport
+from stream_infer.records import Fetched
+
+
+@dataclass(slots=True)
+class _Reading:
+    copy: Copy
+    committed: Mapping[Partition, int | None]  # the group's offsets from before the changelog was read
+    batches: Iterator[Fetched]
+
+
+class Restoring:
+    """The tasks on their way to us. clock: ms, monotone."""
+
+    def __init__(self, transport: Transport, clock: Callable[[], int], pace: Pace, snapshots: Snapshots | None, standby: Standby) -> None:
+        self._transport, self._clock, self._pace, self._snapshots, self._standby = transport, clock, pace, snapshots, standby
+        self._wanted: dict[TaskId, None] = {}
+        self._reading: _Reading | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._wanted)
+
+    def __contains__(self, task: TaskId) -> bool:
+        return task in self._wanted
+
+    def wanted(self) -> list[TaskId]:
+        """Tasks that are ours and not worked on yet."""
+        return list(self._wanted)
+
+    def want(self, tasks: Iterable[TaskId]) -> None:
+        """These are ours now."""
+        self._wanted |= dict.fromkeys(tasks)
+
+    def drop(self, tasks: Iterable[TaskId]) -> None:
+        """These are ours no more; as far as one was read it stays as a copy."""
+        for task in tasks:
+            self._wanted.pop(task, None)
+            if self._reading is not None and self._reading.copy.task.id == task:
+                self._standby.park(self._end())
+
+    def turn(self, flow: Flow, ms_max: int) -> list[Command]:
+        """Read on for about ms_max, at least one batch; what follows from the tasks that came to the end of their changelog."""
+        commands: list[Command] = []
+        came = self._clock()
+        while self._wanted:
+            if self._reading is None:
+                self._begin(flow, next(iter(self._wanted)))
+            commands += self._on(flow)
+            if self._clock() - came >= ms_max:
+                break
+        self._pace.restore_ms += self._clock() - came
+        return commands
+
+    def _begin(self, flow: Flow, task: TaskId) -> None:
+        section = next(s for s in flow.plan.sections if s.name == task[0])
+        owned = [(flow.plan.streams[i.stream].topic, task[1]) for i in section.inputs if not i.is_global]
+        # Before the changelog is read: whoever commits meanwhile writes both, and only the offsets would be seen.
+        committed = self._transport.committed(owned)
+        copy = self._standby.take(task) or begun(flow, task, self._transport, self._snapshots)
+        self._reading = _Reading(copy, committed, self._transport.read(copy.changelog, copy.position))
+
+    def _on(self, flow: Flow) -> list[Command]:
+        """One batch; at the end the task begins to work."""
+        reading = self._reading
+        assert reading is not None
+        batch = next(reading.batches, None)
+        if batch is not None:
+            reading.copy.apply(batch)
+            self._pace.restored_records += len(batch)
+            return []
+        task = self._end().task
+        del self._wanted[task.id]
+        commands = flow.attach(task)
+        check_state(task, reading.committed)
+        check_logs(task, flow.ends(), self._transport)
+        return commands
+
+    def _end(self) -> Copy:
+        assert self._reading is not None
+        reading, self._reading = self._reading, None
+        close = getattr(reading.batches, "close", None)
+        if close is not None:
+            close()  # lets go of the partition
+        return reading.copy
