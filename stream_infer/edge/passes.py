@@ -52,6 +52,11 @@ class PassQueue:
         with self._lock:
             self._waiting.setdefault((command.model, command.version), deque()).append(Waiting(command, model, now, due))
 
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        with self._lock:
+            self._waiting.clear()
+
     def run_next(self) -> list[Answer]:
         """Run the next pass; the answers of all its forwards. [] when nothing waits."""
         with self._lock:

@@ -6,11 +6,11 @@ one thread of their own; torch lets go of the interpreter lock while it computes
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 from stream_infer.edge.passes import Answer, PassQueue
 from stream_infer.errors import ModelError
@@ -50,10 +50,12 @@ class InProcess:
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = dict(models)
         self._learned: dict[str, OrderedDict[int, Model]] = {name: OrderedDict() for name in models}
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
-        self._queue = PassQueue()  # of the thread
         self._here = PassQueue()  # of the calling thread
-        self._open: set[Future[list[Answer]]] = set()
+        self._queue = PassQueue()  # of the thread
+        self._thread: Thread | None = None
+        self._asked: SimpleQueue[bool] = SimpleQueue()  # True for each forward, False ends the thread
+        self._made: SimpleQueue[list[Answer] | BaseException] = SimpleQueue()
+        self._open = 0  # forwards that the thread has not answered
 
     def install(self, command: Install) -> None:
         """Load a learned version; of more than VERSIONS_KEPT of a model, the one that was used longest ago goes."""
@@ -70,9 +72,23 @@ class InProcess:
         if isinstance(model, LinearModel):
             self._here.put(command, model)
         else:
+            if self._thread is None:
+                self._thread = Thread(target=self._work, name="models")
+                self._thread.start()
+            self._open += 1
             self._queue.put(command, model)
-            # One turn for each forward: a turn takes all that may go together, and those that find nothing left end at once.
-            self._open.add(self._pool.submit(self._queue.run_next))
+            self._asked.put(True)
+
+    def _work(self) -> None:
+        """One turn for each forward: a turn takes all that may go together, and those that find nothing left end at once."""
+        while self._asked.get():
+            try:
+                answers = self._queue.run_next()
+            except BaseException as error:  # noqa: BLE001 — told to whoever waits for the answer, where it can be seen
+                self._made.put(error)
+                return
+            if answers:
+                self._made.put(answers)
 
     def _model(self, command: Forward) -> Model:
         if command.version == 0:
@@ -87,21 +103,22 @@ class InProcess:
         ready: list[Answer] = []
         while made := self._here.run_next():
             ready += made
-        end = time.perf_counter() + wait_ms / 1000
         while self._open:
-            left = 0.0 if ready else max(end - time.perf_counter(), 0.0)
-            done, _ = wait(self._open, timeout=left, return_when="FIRST_COMPLETED")
-            if not done:
+            try:
+                got = self._made.get(timeout=0 if ready else wait_ms / 1000)
+            except Empty:
                 break
-            for future in done:
-                self._open.remove(future)
-                ready += future.result()
+            if isinstance(got, BaseException):
+                raise got
+            self._open -= len(got)
+            ready += got
         # In the order of asking: answers that came together are taken in an order that can be repeated.
         return sorted(ready, key=lambda answer: answer.job)
 
     def close(self) -> None:
         """End the thread; what it still computes is dropped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._queue.clear()
+        self._asked.put(False)
 
 
 def load_models(plan: Plan, registry: Registry) -> dict[str, Model]:
