@@ -78,7 +78,7 @@ class KafkaTransport:
         self._member = Reader(kafka_client.consumer(settings, self._complaints, on_statistics), header_topics, settings.native)
         self._follower = Reader(config, header_topics, settings.native)
         self._restorer = Reader(config, header_topics, settings.native)
-        self._sender: Transactions | Deliveries = transactions or Deliveries(sender, wait_s, self._member.consumer)
+        self._sender: Transactions | Deliveries = transactions or Deliveries(sender, wait_s, self._member.consumer, settings.native)
 
     def partitions(self, topic: str) -> int:
         """Number of partitions. EnvironmentMissing when the topic or the broker is not there."""

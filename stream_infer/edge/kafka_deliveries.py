@@ -1,4 +1,4 @@
-"""kafka deliveries: the producer of at_least_once. kafka_send → *kafka_deliveries* → kafka.
+"""kafka deliveries: the producer of at_least_once. kafka_send, native producer → *kafka_deliveries* → kafka.
 
 Results are visible at once; a commit waits until the broker has every record, then the group's offsets move. What was written before
 a failed commit is written again after it, with the same ids, so readers can drop the repeats.
@@ -13,6 +13,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from stream_infer.edge.kafka_errors import error_of, explained, is_lasting, is_purged
+from stream_infer.edge.kafka_native import Native
+from stream_infer.edge.kafka_native_producer import NativeProducer, native_producer
 from stream_infer.edge.kafka_send import send
 from stream_infer.errors import Fenced
 from stream_infer.flow.transport import Outcome
@@ -22,9 +24,12 @@ log = logging.getLogger("stream_infer.kafka")
 
 
 class Deliveries:
-    """An idempotent producer and the failures it reported. consumer: the group's, whose offsets a commit moves."""
+    """An idempotent producer and the failures it reported.
 
-    def __init__(self, config: dict[str, Any], wait_s_max: float, consumer: Consumer) -> None:
+    consumer: the group's, whose offsets a commit moves; native: as in kafka_native.handle_of().
+    """
+
+    def __init__(self, config: dict[str, Any], wait_s_max: float, consumer: Consumer, native: Native = "off") -> None:
         # Only failures call back: a call per record would cost as much again as producing it.
         self._config = {**config, "on_delivery": self._delivered, "delivery.report.only.error": True}
         self._wait_s_max = wait_s_max
@@ -32,7 +37,8 @@ class Deliveries:
         self._failures: list[KafkaError] = []  # appended to by whichever thread serves the producer
         self._pending = False
         self.rebuilt = 0
-        self._producer = Producer(self._config)
+        self._native: Native = native
+        self._make()
 
     @property
     def is_open(self) -> bool:
@@ -45,7 +51,7 @@ class Deliveries:
         """Queue records. What cannot be queued fails the next commit."""
         self._pending = True
         try:
-            if not send(self._producer, None, topic, keys, values, partition, timestamps, self._wait_s_max):
+            if not send(self._producer, self._outbox, topic, keys, values, partition, timestamps, self._wait_s_max):
                 self._failures.append(KafkaError(KafkaError._QUEUE_FULL))  # noqa: SLF001 — librdkafka's name
         except KafkaException as problem:
             self._failures.append(error_of(problem))
@@ -73,6 +79,11 @@ class Deliveries:
         self.abort()
         self._producer.close()
 
+    def _make(self) -> None:
+        ours = native_producer(self._config, self._native)
+        self._producer: Producer | NativeProducer = ours or Producer(self._config)
+        self._outbox = ours.outbox if ours else None
+
     def _delivered(self, error: KafkaError | None, _message: object) -> None:
         if error is not None and not is_purged(error):
             self._failures.append(error)
@@ -86,7 +97,7 @@ class Deliveries:
             if error.fatal():
                 # Idempotence cannot go on after a gap in its sequence; a new producer can.
                 self._producer.close()
-                self._producer = Producer(self._config)
+                self._make()
                 self.rebuilt += 1
                 break
         log.warning("%d records were not delivered: %s", len(failures) + left, failures[0].str() if failures else "timed out")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from ctypes import c_char_p, c_int, c_int32, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import confluent_kafka
 
@@ -24,6 +24,7 @@ from stream_infer.errors import EnvironmentMissing
 log = logging.getLogger("stream_infer.kafka")
 Native = Literal["auto", "off", "require"]
 Kind = Literal["producer", "consumer"]
+T = TypeVar("T")
 
 VERSIONS = (0x02100000, 0x02110000)  # librdkafka from, below: those that the tests ran with
 RK_BYTES = 8192  # how much of rd_kafka_t must be readable before its name is asked for; it is larger
@@ -49,6 +50,26 @@ _FUNCTIONS: dict[str, tuple[Any, Sequence[Any]]] = {
     "rd_kafka_error_code": (c_int, (c_void_p,)),
     "rd_kafka_error_destroy": (None, (c_void_p,)),
     "rd_kafka_last_error": (c_int, ()),
+    "rd_kafka_conf_new": (c_void_p, ()),
+    "rd_kafka_conf_set": (c_int, (c_void_p, c_char_p, c_char_p, c_char_p, c_size_t)),
+    "rd_kafka_conf_set_events": (None, (c_void_p, c_int)),
+    "rd_kafka_conf_destroy": (None, (c_void_p,)),
+    "rd_kafka_new": (c_void_p, (c_int, c_void_p, c_char_p, c_size_t)),
+    "rd_kafka_destroy": (None, (c_void_p,)),
+    "rd_kafka_set_log_queue": (c_int, (c_void_p, c_void_p)),
+    "rd_kafka_queue_get_main": (c_void_p, (c_void_p,)),
+    "rd_kafka_queue_poll": (c_void_p, (c_void_p, c_int)),
+    "rd_kafka_event_type": (c_int, (c_void_p,)),
+    "rd_kafka_event_error": (c_int, (c_void_p,)),
+    "rd_kafka_event_error_string": (c_char_p, (c_void_p,)),
+    "rd_kafka_event_stats": (c_char_p, (c_void_p,)),
+    "rd_kafka_event_log": (c_int, (c_void_p, c_void_p, c_void_p, c_void_p)),
+    "rd_kafka_event_message_next": (c_void_p, (c_void_p,)),
+    "rd_kafka_event_destroy": (None, (c_void_p,)),
+    "rd_kafka_fatal_error": (c_int, (c_void_p, c_char_p, c_size_t)),
+    "rd_kafka_flush": (c_int, (c_void_p, c_int)),
+    "rd_kafka_purge": (c_int, (c_void_p, c_int)),
+    "rd_kafka_outq_len": (c_int, (c_void_p,)),
 }
 
 
@@ -87,10 +108,15 @@ def handle_of(client: Any, kind: Kind, native: Native) -> tuple[Library, int] | 
 
     native: "off" never asks; "require" makes EnvironmentMissing of what "auto" logs.
     """
+    return fitting(lambda: (library(), _handle(library(), client, kind)), native)
+
+
+def fitting(make: Callable[[], T], native: Native) -> T | None:
+    """What make() gives; None when it is Unfit, or native is "off". native "require": EnvironmentMissing instead of a line in the log."""
     if native == "off":
         return None
     try:
-        return library(), _handle(library(), client, kind)
+        return make()
     except Unfit as reason:
         if native == "require":
             raise EnvironmentMissing(

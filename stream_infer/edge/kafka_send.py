@@ -9,15 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import KafkaException
 
 from stream_infer.edge.kafka_errors import error_of, explained, is_lasting
 
 if TYPE_CHECKING:
-    from confluent_kafka import Producer
-
     from stream_infer.edge.kafka_native_outbox import Outbox
     from stream_infer.records import Ints, Text
 
@@ -26,8 +24,16 @@ ANY_PARTITION = -1
 Queue = Callable[[int, int], int]  # of records [first, after): the place of the first that found the queue full, else after
 
 
+class Client(Protocol):
+    """A producer, as far as sending goes: ours or the Python client's, which alone has produce()."""
+
+    def poll(self, timeout: float) -> int:
+        """Hear what there is to be told."""
+        ...
+
+
 def send(
-    producer: Producer,
+    producer: Client,
     outbox: Outbox | None,
     topic: str,
     keys: Text,
@@ -63,14 +69,14 @@ def send(
 
 
 def _queueing(
-    producer: Producer, outbox: Outbox | None, topic: str, keys: Text, values: Text, where: int, timestamps: Ints | None
+    producer: Client, outbox: Outbox | None, topic: str, keys: Text, values: Text, where: int, timestamps: Ints | None
 ) -> AbstractContextManager[Queue]:
     if outbox is not None:
         return outbox.queueing(topic, keys, values, where, timestamps)
     return nullcontext(_one_by_one(producer, topic, keys, values, where, timestamps))
 
 
-def _one_by_one(producer: Producer, topic: str, keys: Text, values: Text, where: int, timestamps: Ints | None) -> Queue:
+def _one_by_one(producer: Any, topic: str, keys: Text, values: Text, where: int, timestamps: Ints | None) -> Queue:
     produce: Any = producer.produce
     times = None if timestamps is None else timestamps.tolist()
     heads, bodies = keys.raw(), values.raw()

@@ -13,7 +13,7 @@ from stream_infer.edge.kafka_native import Native
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.transport import Outcome
 from tests.conformance.clusters import KafkaCluster, Recorder, all_of, rows_of, until
-from tests.support import blobs
+from tests.support import blobs, create_topics
 
 pytestmark = pytest.mark.broker
 Made = Callable[[Native], KafkaCluster]
@@ -78,6 +78,31 @@ def test_a_record_too_large_is_said_to_be(cluster: KafkaCluster, guarantee: Any)
     with pytest.raises(EnvironmentMissing, match=r"(?s)writing to .*a record is too large"):
         transport.produce(topic, blobs([b"k"] * 3), blobs([b"fits", b"x" * 3000, b"fits"]), partition=0)
     transport.abort()
+
+
+def test_what_the_broker_refuses_fails_the_commit_with_the_reason(cluster: KafkaCluster) -> None:
+    """Heard by at-least-once alone in the report of the record; the broker takes less here than the client thinks."""
+    topic = f"{cluster.prefix}-small"
+    create_topics(cluster._bootstrap, {topic: 1}, {"max.message.bytes": "2000"})
+    transport = cluster.transport(guarantee="at_least_once")
+    transport.produce(topic, blobs([b"k"]), blobs([b"fits"]), partition=0)
+    assert transport.commit({}) is Outcome.COMMITTED
+    transport.produce(topic, blobs([b"k"]), blobs([np.random.default_rng(4).bytes(9000)]), partition=0)
+    with pytest.raises(EnvironmentMissing, match=r"(?s)writing.*a record is too large"):
+        transport.commit({})
+    assert [value for _, _, value in all_of(transport, topic)] == [b"fits"]
+
+
+def test_a_failed_commit_leaves_nothing_for_the_next(cluster: KafkaCluster) -> None:
+    topic, transport = cluster.topic("t"), cluster.transport(guarantee="at_least_once")
+    transport.produce(topic, blobs([b"k"]), blobs([b"v"]), partition=5)
+    with pytest.raises(EnvironmentMissing, match="no such topic or partition"):
+        transport.commit({})
+    transport.produce(topic, blobs([b"k"]), blobs([b"w"]), partition=0)
+    transport.abort()  # taken back, unless it is under way already
+    transport.produce(topic, blobs([b"k"]), blobs([b"x"]), partition=0)
+    assert transport.commit({}) is Outcome.COMMITTED
+    assert [value for _, _, value in all_of(transport, topic)][-1] == b"x"
 
 
 def test_a_partition_that_is_not_there_ends_alike(made: Made) -> None:
