@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.harness import events, ours, peers
+from benchmarks.harness import events, floors, ours, peers
 from benchmarks.harness.bench import Bench, main
 from benchmarks.harness.case import Case
 
@@ -22,6 +22,7 @@ def cases(fmt: str) -> list[Case]:
         ours.case("ours-alo", "stream-infer, at least once", "alo", ours.linear),
         *peers.loops(fmt),
         *peers.frameworks(fmt),
+        *floors.cases("transform", fmt),
     ]
 
 

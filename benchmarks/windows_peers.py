@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.harness import events, ours, peers, window_oracle
+from benchmarks.harness import events, floors, ours, peers, window_oracle
 from benchmarks.harness.bench import Bench, main
 from benchmarks.harness.case import Case
 
@@ -21,6 +21,7 @@ def cases(fmt: str) -> list[Case]:
         ours.case("ours-alo", "stream-infer, tumbling windows, at least once", "alo", ours.windowed("tumbling")),
         ours.case("ours-sliding-eo", "stream-infer, sliding windows, exactly once", "eo", ours.windowed("sliding")),
         *peers.windows(fmt),
+        *floors.cases("windows", fmt),
     ]
 
 
