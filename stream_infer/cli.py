@@ -110,6 +110,8 @@ def _run(wanted: argparse.Namespace) -> int:
         deterministic=wanted.deterministic,
         stages=tuple(wanted.stages.split(",")) if wanted.stages else None,
         state=wanted.state,
+        snapshot_every_s=wanted.snapshot_every_s,
+        standby_bytes_max=round(wanted.standby_gb * 1e9),
         port=wanted.port,
         session_timeout_ms=round(wanted.session_timeout_s * 1000),
     )
@@ -239,6 +241,14 @@ def _parser() -> argparse.ArgumentParser:
         "--deterministic", action="store_true", help="work through the logs as they are, repeatable to the byte, and stop at their end"
     )
     run.add_argument("--state", type=Path, help="folder for snapshots, so that a restart is quick")
+    run.add_argument("--snapshot-every-s", type=float, default=60.0, help="how often each partition's state goes there (default: 60)")
+    run.add_argument(
+        "--standby-gb",
+        type=float,
+        default=0.0,
+        metavar="GB",
+        help="memory for warm copies of what other processes own, so that a takeover is quick (default: 0, none)",
+    )
     run.add_argument("--port", type=int, help="of the status page on loopback; 0 takes a free one")
     run.add_argument("--session-timeout-s", type=float, default=10.0, help="how soon the group gives up a silent process (default: 10)")
     trainset = command("trainset", _trainset, "write features and labels of a log to a file, by the same code that serves them")

@@ -18,11 +18,13 @@ from stream_infer.edge.kafka_errors import error_of, explained, is_passing
 from stream_infer.edge.kafka_native import Native, handle_of
 from stream_infer.edge.kafka_native_inbox import Inbox
 from stream_infer.errors import EnvironmentMissing
+from stream_infer.flow.transport import nothing
 from stream_infer.records import Fetched
 
 Partition = tuple[str, int]
 ASK_S = 10.0  # one question to the broker
-READ_ROWS = 10_000
+READ_ROWS = 4_000  # of a changelog at a time: some 5 ms of work between two looks at the group
+READ_WAIT_MS = 5
 UNKNOWN = 1 << 62
 # How long the inbox is waited at before the group is served again: the longest that a rebalance waits for us on that account.
 SLICE_MS = 20
@@ -122,19 +124,22 @@ class Reader:
         return list(self._position)
 
     def read(self, partition: Partition, offset: int, patience_s: float) -> Iterator[Fetched]:
-        """All committed records up to the high watermark as it is now. EnvironmentMissing when nothing moves for patience_s."""
+        """All committed records up to the high watermark as it is now, and an empty batch when none came for a moment.
+
+        EnvironmentMissing when nothing moves for patience_s.
+        """
         end: int | None = None
         moved_at = time.monotonic()
         self.place(partition, offset)
         try:
             while end is None or self.reached(partition) < end:
                 before = self.reached(partition)
-                fetched = self.take(READ_ROWS, 50)
+                fetched = self.take(READ_ROWS, READ_WAIT_MS)
                 if end is None and (fetched or partition in self._end):
                     # Only now: an earlier answer could be of an earlier fetch. And not the last stable offset, which an open
                     # transaction holds back: restoring up to there silently leaves out what is committed after it.
                     end = self.high(partition)
-                yield from fetched
+                yield from fetched or [nothing(partition)]
                 if self.reached(partition) > before:
                     moved_at = time.monotonic()
                 elif time.monotonic() - moved_at > patience_s:
