@@ -97,6 +97,12 @@ class Prepared:
         self.commits += 1
         return Outcome.COMMITTED
 
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
+        self.commit(offsets)
+
+    def ended(self, wait_ms: int) -> Outcome | None:
+        return Outcome.COMMITTED
+
     def abort(self) -> None: ...
     def close(self) -> None: ...
 
@@ -145,7 +151,7 @@ def run(parts: Callable[[Path], dict[str, str]], batches: list[list[Fetched]]) -
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "event.avsc").write_text(made.EVENT)
-        given = {"BENCH_GROUP": "core", "BENCH_IN": "in", "BENCH_OUT": "out", "BENCH_PARTITIONS": str(PARTITIONS), "BENCH_FORMAT": "avro"}
+        given = {"BENCH_GROUP": "core", "BENCH_IN": "in", "BENCH_OUT": "out", "BENCH_PARTITIONS": str(PARTITIONS), "wire": "format: avro"}
         given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": "100"}
         path = folder / "topology.yaml"
         path.write_text(ours.TOPOLOGY.format(**given, **parts(folder)))
@@ -156,7 +162,7 @@ def run(parts: Callable[[Path], dict[str, str]], batches: list[list[Fetched]]) -
     worker.start()
     worker.step(0)
     cpu, wall = time.process_time(), time.perf_counter()
-    while not transport.done() or worker.flow.dirty() or worker.flow.in_flight():
+    while not transport.done() or not worker.settled() or worker.flow.in_flight():
         worker.step(0)
         worker.stats.drain()
     took = time.process_time() - cpu, time.perf_counter() - wall
