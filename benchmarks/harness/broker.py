@@ -59,6 +59,7 @@ class Cluster:
         # Asked too early, librdkafka keeps the answer "no leader" for longer than one can wait.
         while not self._led(topic, partitions):
             time.sleep(0.05)
+        self.ends(topic, partitions)  # until it answers: whoever watches a program must not wait for it
 
     def _led(self, topic: str, partitions: int) -> bool:
         found = self.admin.list_topics(topic, timeout=10.0).topics[topic].partitions
