@@ -53,14 +53,16 @@ client: {{message.max.bytes: {bytes}}}
 IN_FLIGHT_BYTES = 100_000_000
 
 
-def cases(wire: str, points: int, network: Network, *, quick: bool = False) -> list[Case]:
-    """All programs on one wire. points: of one event. quick: only the best of each, at least once."""
-    kstreams = [_kstreams(network, wire, "bytes", "", "by hand" if wire == "json" else "")]
+def cases(wire: str, points: int, network: Network, *, quick: bool = False, live: bool = False) -> list[Case]:
+    """All programs on one wire. points: of one event. quick: only the best of each, at least once. live: latency counts."""
+    settings = java.PROMPT if live else java.TUNED
+    kstreams = [_kstreams(network, wire, "bytes", "", "by hand" if wire == "json" else "", settings)]
     if not quick:
-        kstreams.append(_kstreams(network, wire, "bytes", "-eo", "by hand, exactly_once_v2" if wire == "json" else "exactly_once_v2"))
+        words = "by hand, exactly_once_v2" if wire == "json" else "exactly_once_v2"
+        kstreams.append(_kstreams(network, wire, "bytes", "-eo", words, settings))
         if wire == "json":
-            kstreams.append(_kstreams(network, wire, "jackson", "-jackson", "Jackson, streaming"))
-            kstreams.append(_kstreams(network, wire, "paper", "-paper", "as the paper"))
+            kstreams.append(_kstreams(network, wire, "jackson", "-jackson", "Jackson, streaming", settings))
+            kstreams.append(_kstreams(network, wire, "paper", "-paper", "as the paper", ()))
     ours = [_ours("ours", "stream-infer", "at_least_once", wire, points, network)]
     if not quick:
         ours.append(_ours("ours-eo", "stream-infer, exactly once", "exactly_once", wire, points, network))
@@ -94,9 +96,9 @@ def _ours(name: str, title: str, guarantee: str, wire: str, points: int, network
     return Case(name, title, command, guarantee, ours=True)
 
 
-def _kstreams(network: Network, wire: str, mode: str, suffix: str, words: str) -> Case:
+def _kstreams(network: Network, wire: str, mode: str, suffix: str, words: str, tuned: tuple[str, ...]) -> Case:
     form = "avro" if wire == "binary" else "json"
-    settings = (f"producer.max.request.size={BYTES_MAX}",) if mode == "paper" else (f"producer.max.request.size={BYTES_MAX}", *java.TUNED)
+    settings = (f"producer.max.request.size={BYTES_MAX}", *tuned)
     command = java.command("crayfish", f"wire={form}", f"mode={mode}", f"model={network.onnx}", *settings)
     title = "Kafka Streams + ONNX Runtime" + (f", {words}" if words else "")
     guarantee = "exactly_once" if suffix == "-eo" else "at_least_once"

@@ -207,7 +207,8 @@ def _cpu(looks: list[Look], written: Written, appended: Ints, kept: int) -> dict
     extra = len(written) - len(appended)
     last = next(place for place, row in enumerate(rows) if row >= len(written) or place == len(rows) - 1)
     found = {}
-    for name, least in (("cpu_us", kept + extra), ("all_cpu_us", extra + 1)):
+    halves = (("cpu_us", kept + extra), ("last_half_cpu_us", len(appended) // 2 + extra), ("all_cpu_us", extra + 1))
+    for name, least in halves:
         first = next((place for place, row in enumerate(rows) if row >= least), last)
         if first < last and rows[last] > rows[first]:
             events, seconds = rows[last] - rows[first], looks[last].at_s - looks[first].at_s
