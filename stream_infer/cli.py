@@ -129,6 +129,16 @@ def _plan(wanted: argparse.Namespace) -> int:
     return 0 if found.forecast is not None else 1
 
 
+def _show(wanted: argparse.Namespace) -> int:
+    import orjson
+
+    from stream_infer.edge.looking import rows_of
+
+    for row in rows_of(load_plan(wanted.topology), wanted.topic, wanted.bootstrap or _dev_bootstrap()):
+        print(orjson.dumps(row, default=list).decode())
+    return 0
+
+
 def _dev_bootstrap() -> str:
     import os
 
@@ -256,7 +266,10 @@ def _parser() -> argparse.ArgumentParser:
     trainset.add_argument("--from", dest="begin", type=_time, default=None, metavar="TIME", help="first event time")
     trainset.add_argument("--to", dest="end", type=_time, default=None, metavar="TIME", help="event time before which to stop")
     trainset.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
-    for with_bootstrap in (run, trainset):
+    show = command("show", _show, "print the rows that a topology wrote for itself, as JSON lines")
+    show.add_argument("topology", type=Path)
+    show.add_argument("topic", help="decisions, joined, or the name of a topic between two sections, as `explain` shows it")
+    for with_bootstrap in (run, trainset, show):
         with_bootstrap.add_argument("--bootstrap", metavar="HOST:PORT", help="the broker; without it the development broker of this folder")
     plan = command("plan", _plan, "say how many workers a rate needs, and how late the answers will be, measured on this machine")
     plan.add_argument("topology", type=Path)

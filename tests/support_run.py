@@ -21,6 +21,7 @@ import fastavro
 import numpy as np
 
 from stream_infer.cli import load_plan
+from stream_infer.codec.block import read_block, rows_of_block
 from stream_infer.codec.internal import PREDICTION, REJECT
 from stream_infer.codec.schema import parse_schema
 from stream_infer.edge.host import Host, RunSettings
@@ -131,8 +132,10 @@ class Case:
     def rejects(self) -> list[dict[str, Any]]:
         return self.read("rejects", REJECT)
 
-    def internal(self, topic: str, schema: str) -> list[dict[str, Any]]:
-        return self._read(f"{self.name}.{topic}", schema)
+    def blocks(self, topic: str) -> list[dict[str, Any]]:
+        """Rows of a topic between our own tasks, each with what is said of all rows of its record."""
+        records = read_all(self.bootstrap, f"{self.name}.{topic}")
+        return [row for record in records for row in rows_of_block(read_block(np.frombuffer(record.value, dtype=np.uint8)))]
 
     def _read(self, topic: str, schema: str) -> list[dict[str, Any]]:
         """Nothing where the topic is not there yet."""

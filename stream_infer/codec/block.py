@@ -26,7 +26,7 @@ BYTES_MAX = 512_000  # wanted of one block: a topic takes records of 1,048,588 b
 _HEAD = struct.Struct("<BBHIII")  # format, version, nothing, CRC-32, bytes in all, bytes of the header
 _DTYPES = {"?": "bool", "i4": "int32", "i8": "int64", "f4": "float32", "f8": "float64"}
 _NAMES = {np.dtype(name): code for code, name in _DTYPES.items()}
-_UNSIGNED = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+_UNSIGNED: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 
 Head = Mapping[str, int | float | str | bool | None]
 
@@ -65,17 +65,24 @@ def read_block(data: Bytes) -> Block:
     if len(data) < _HEAD.size:
         raise BlockError(f"{len(data)} bytes, expected a block of columns, which has {_HEAD.size} at least")
     own = np.array(data, dtype=np.uint8)  # where every array of numbers begins at a multiple of its size
-    form, version, _, crc, total, header = _HEAD.unpack_from(own)
+    form, version, _, crc, total, header = _HEAD.unpack(own[: _HEAD.size].tobytes())
     if (form, version) != (FORMAT, VERSION):
         raise BlockError(f"begins with {form:#x} {version:#x}, expected a block of columns: {FORMAT:#x} {VERSION:#x}")
     if total != len(own) or _HEAD.size + header > total:
         raise BlockError(f"{len(own)} bytes, expected {total}: the block is cut off, or goes on")
-    if zlib.crc32(own[8:]) != crc:
+    if zlib.crc32(memoryview(own[8:])) != crc:  # type: ignore[arg-type]  # arrays are buffers, which numpy's types do not say
         raise BlockError("the checksum does not fit: the block was changed")
     told = orjson.loads(own[_HEAD.size : _HEAD.size + header].tobytes())
     reader = _Reader(own, _HEAD.size + header)
     columns = {name: reader.column(told["rows"], *parts) for name, *parts in told["columns"]}
     return Block(told["rows"], told["head"], columns)
+
+
+def rows_of_block(block: Block) -> list[dict[str, object]]:
+    """The rows as Python values, each with all that the head says: for tests and for people who look."""
+    told = {name: value for name, value in block.head.items() if value is not None}
+    columns = [column.to_list() for column in block.columns.values()]
+    return [told | dict(zip(block.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 # -- writing -------------------------------------------------------------------------------------------------------------------
@@ -146,7 +153,7 @@ class _Writer:
         if width >= dtype.itemsize:
             self._put(values)
             return [code, -1, 0]
-        self._put((values - np.asarray(low, dtype=dtype)).astype(_UNSIGNED[width]))  # type: ignore[operator]
+        self._put((values - np.asarray(low, dtype=dtype)).astype(_UNSIGNED[width]))
         return [code, width, low]
 
 
@@ -184,11 +191,11 @@ class _Reader:
 
     def _take(self, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
         size = dtype.itemsize * count
-        raw = self._data[self._at : self._at + size]
+        found: NDArray[Any] = self._data[self._at : self._at + size].view(dtype)
         self._at += size + -size % 8
-        return raw.view(dtype)
+        return found
 
-    def column(self, rows: int, kind: str, there: bool, *parts: Any) -> Column:  # noqa: FBT001
+    def column(self, rows: int, kind: str, there: bool, *parts: Any) -> Column:
         """One column. there: whether rows may be absent; parts: as _Writer.column told them."""
         valid = self._bits(rows) if there else None
         if kind == "n":
@@ -211,7 +218,10 @@ class _Reader:
         if width == -1:
             return self._take(dtype, count)
         if width:
-            return self._take(_UNSIGNED[width], count).astype(dtype) + np.asarray(base, dtype=dtype)
+            above: NDArray[Any] = self._take(_UNSIGNED[width], count).astype(dtype)
+            above += np.asarray(base, dtype=dtype)
+            return above
         if code in ("f4", "f8"):
             return np.full(count, base, dtype=f"<u{dtype.itemsize}").view(dtype)
-        return np.full(count, base, dtype=dtype)
+        same: NDArray[Any] = np.full(count, base, dtype=dtype)
+        return same

@@ -1,7 +1,7 @@
 """codec.internal: the records this program writes for itself and for its users. schema → *internal* → flow.
 
-PREDICTION is also schemas/prediction.avsc, for whoever reads predictions; a test holds the two equal. The others live on internal
-topics. Fields may be added at the end, with a default; ids follow from the text.
+PREDICTION is also schemas/prediction.avsc, for whoever reads predictions; a test holds the two equal. Of JOINED only names and kinds
+count: its rows travel in blocks (codec.block). Fields may be added at the end, with a default; ids follow from the text.
 """
 
 from __future__ import annotations
@@ -27,33 +27,9 @@ PREDICTION = """{
     {"name": "source_topic", "type": "string", "doc": "Where the event was read: its topic,"},
     {"name": "source_partition", "type": "int", "doc": "its partition"},
     {"name": "source_offset", "type": "long", "doc": "and its offset."},
-    {"name": "offsets", "type": {"type": "array", "items": "long"}, "doc": "Next offset of each input when the chunk began."},
+    {"name": "offsets", "type": {"type": "array", "items": "long"},
+      "doc": "Next offset of each input when the chunk began; of an internal one, 65536 * offset + row."},
     {"name": "cut", "type": "long", "doc": "Number of the chunk within its task."}
-  ]
-}
-"""
-
-DECISION = """{
-  "type": "record",
-  "name": "Decision",
-  "namespace": "stream_infer",
-  "doc": "What feedback needs of a prediction, kept until the feedback comes.",
-  "fields": [
-    {"name": "prediction_id", "type": "string"},
-    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-    {"name": "stage", "type": "string"},
-    {"name": "arm", "type": "int", "doc": "Place of the arm in the topology's order."},
-    {"name": "propensity", "type": "double"},
-    {"name": "propensities", "type": {"type": "array", "items": "double"}},
-    {"name": "policy_version", "type": "long"},
-    {"name": "answer", "type": "double"},
-    {"name": "outputs", "type": {"type": "array", "items": "double"}},
-    {"name": "features", "type": {"type": "array", "items": "float"},
-      "doc": "The row as the models that learn will see it: their inputs, side by side."},
-    {"name": "source_topic", "type": "string"},
-    {"name": "source_partition", "type": "int"},
-    {"name": "source_offset", "type": "long"},
-    {"name": "cut", "type": "long"}
   ]
 }
 """
@@ -79,10 +55,9 @@ JOINED = """{
   "type": "record",
   "name": "Joined",
   "namespace": "stream_infer",
-  "doc": "A decision with its feedback (ROW), or a task's word that it has closed everything before closed_at (MARK).",
+  "doc": "A decision with its feedback, for the learn section: in blocks of many rows.",
   "fields": [
     {"name": "prediction_id", "type": "string"},
-    {"name": "source", "type": "int", "doc": "The task that joined it."},
     {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "Of the decision."},
     {"name": "closed_at", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "Nothing can change the row from then on."},
     {"name": "arm", "type": "int"},
@@ -91,8 +66,7 @@ JOINED = """{
     {"name": "answer", "type": "double"},
     {"name": "label", "type": ["null", "double"], "doc": "Null: no feedback came."},
     {"name": "reward", "type": ["null", "double"], "doc": "In 0 to 1; null: none was earned."},
-    {"name": "features", "type": {"type": "array", "items": "float"}},
-    {"name": "kind", "type": {"type": "enum", "name": "JoinedKind", "symbols": ["ROW", "MARK"]}}
+    {"name": "features", "type": {"type": "array", "items": "float"}}
   ]
 }
 """
@@ -108,7 +82,7 @@ CUT = """{
     {"name": "cut", "type": "long", "doc": "Number of the chunk within its task."},
     {"name": "rows", "type": "int"},
     {"name": "reached", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "Event time that the task had reached."},
-    {"name": "offsets", "type": {"type": "array", "items": "long"}, "doc": "Next offset of each input, in the plan's order."},
+    {"name": "offsets", "type": {"type": "array", "items": "long"}, "doc": "As in predictions, in the plan's order."},
     {"name": "versions", "type": {"type": "array", "items": "long"}, "doc": "Live models and policies, in the plan's order."}
   ]
 }

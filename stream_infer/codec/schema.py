@@ -13,6 +13,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import avro.errors
@@ -84,6 +85,7 @@ def schema_error(where: str, what: str, *, got: str, expected: str, fix: str) ->
     return SchemaError(f"{head}\n    got:      {got}\n    expected: {expected}\n    fix:      {fix}")
 
 
+@lru_cache(maxsize=256)  # each task asks for the same few again; one takes a millisecond
 def parse_schema(text: str, where: str = "") -> RecordSchema:
     """An Avro schema as columns. where: file or topic, for messages. Raises SchemaError."""
     top = parse_avro(text, where)

@@ -82,7 +82,7 @@ class Answering:
         elif isinstance(step, LookupStep):
             self.stores[step.name] = self._tables[step.name] = TableState(step.settings)
         elif isinstance(step, RepartitionStep):
-            self._repartitioner = Repartitioner(step, plan, section, self._partition)
+            self._repartitioner = Repartitioner(step, plan, self._partition)
         elif isinstance(step, DecideStep):
             decider = Decider(step, plan.streams[section.flowing], plan.models, self._versions, next_job, self._sizing)
             emits_to = plan.streams[step.emits_to] if step.emits_to is not None else None

@@ -10,123 +10,84 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream_infer.codec.internal import CUT, DECISION, JOINED, PREDICTION, REJECT
+from stream_infer.codec.internal import CUT, REJECT
 from stream_infer.codec.rows import RowEncoder
-from stream_infer.codec.schema import parse_schema
+from stream_infer.codec.schema import FieldSchema, parse_schema
 from stream_infer.feedback import Joined
+from stream_infer.flow.answers import Answers
+from stream_infer.flow.blocks import BlockEmitter
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.deciding import Choice, answer_keys
 from stream_infer.flow.rows import Bad
 from stream_infer.flow.transport import no_text
-from stream_infer.records import Bools, Column, Floats, Ints, Lists, Matrix, Numbers, Text
+from stream_infer.records import Bools, Column, Ints, Lists, Matrix, Numbers, Text
 from stream_infer.topology.plan import DecideStep, StreamPlan
+from stream_infer.topology.spec_names import PREDICTION_FIELDS
 
 # A producer takes 1,000,000 bytes a record by default, a topic 1,048,588; the key is written twice.
 REJECTED_VALUE_BYTES_MAX = 700_000
 REJECTED_KEY_BYTES_MAX = 100_000
 
 
-def repeated(choices: Sequence[str], index: Ints) -> Text:
-    """Text[n]: row i is choices[index[i]]; the texts are stored once."""
-    raw = [choice.encode() for choice in choices]
-    size = np.array([len(text) for text in raw], dtype=np.int64)
-    start = np.zeros(len(raw), dtype=np.int64)
-    np.cumsum(size[:-1], out=start[1:])
-    return Text(np.frombuffer(b"".join(raw), dtype=np.uint8), start[index], size[index])
-
-
-def constant(text: str, rows: int) -> Text:
-    """Text[rows], every row the same."""
-    return repeated([text], np.zeros(rows, dtype=np.int64))
-
-
-def same_list(values: Floats | Ints, rows: int, dtype: type[np.generic]) -> Lists:
-    """Lists[rows], every row the same list, stored once."""
-    items = np.asarray(values, dtype=dtype)
-    return Lists(items, np.zeros(rows, dtype=np.int64), np.full(rows, len(items), dtype=np.int64))
-
-
 class AnswerEmitter:
-    """Predictions and the decision log of one decide step."""
+    """Predictions of one decide step, and the decision log: what learners saw, and what the predictions leave out."""
 
     def __init__(self, step: DecideStep, stream: StreamPlan | None, decisions_topic: str, partition: int, partitions: int) -> None:
-        self._step, self._stream, self._decisions_topic, self._partition = step, stream, decisions_topic, partition
-        schema, form, framing = (PREDICTION, "avro", "confluent") if stream is None else (stream.schema, stream.format, stream.framing)
-        record = parse_schema(schema)
-        self._fields = tuple(field.name for field in record.fields)
-        self._predictions = RowEncoder(record, form, framing)
-        self._decisions = RowEncoder(parse_schema(DECISION), "avro", "confluent")
+        self._stream, self._partition = stream, partition
+        self._answers = Answers(step)
+        self._fields: tuple[FieldSchema, ...] = ()
+        self._encoder: RowEncoder | None = None
+        if stream is not None:
+            schema = parse_schema(stream.schema, stream.name)
+            self._fields, self._encoder = schema.fields, RowEncoder(schema, stream.format, stream.framing)
+        names = {field.name for field in self._fields}
+        self._left_out = [name for name in PREDICTION_FIELDS if name not in names and name != "prediction_id"]
+        self._decisions = BlockEmitter(decisions_topic, partition)
         # Partition p answers into partition p where the counts allow it: then the order of the input is the order of the output.
         self._into = partition if stream is not None and stream.partitions == partitions else None
 
     def emit(self, choice: Choice, ok: Bools, offsets: Ints, cut: int, key: str | None, context: Matrix) -> list[Produce]:
         """Records for the rows that were answered. ok: bool[rows]; offsets: where the chunk began; context: what learners see."""
-        rows = np.flatnonzero(ok)
-        if not len(rows):
+        rows = slice(None) if ok.all() else np.flatnonzero(ok)
+        count = int(np.count_nonzero(ok))
+        if not count:
             return []
-        common = self._common(choice, rows, cut)
-        keys = answer_keys(choice, key).take(rows)
         out: list[Produce] = []
-        if self._stream is not None:
-            ours = common | self._answer_columns(choice, rows, offsets)
-            carried = choice.flowing.columns
-            predictions = {name: ours[name] if name in ours else carried[name].take(rows) for name in self._fields}
-            out.append(Produce(self._stream.topic, self._into, keys, self._predictions.encode(predictions)))
-        arm = Numbers(choice.arm[rows].astype(np.int32))
-        decisions = common | {"arm": arm, "features": Lists.of_matrix(context[rows])}
-        out.append(Produce(self._decisions_topic, self._partition, keys, self._decisions.encode(decisions)))
-        return out
+        self._answers.take(choice, rows, count, offsets, cut)
+        if self._stream is not None and self._encoder is not None:
+            columns = {field.name: self._column(field, choice, rows) for field in self._fields}
+            out.append(Produce(self._stream.topic, self._into, answer_keys(choice, key).take(rows), self._encoder.encode(columns)))
+        return out + self._decided(count, context[rows])
 
-    def _common(self, choice: Choice, rows: Ints, cut: int) -> dict[str, Column]:
-        count, flowing = len(rows), choice.flowing
-        answers = self.answers(choice)
-        return {
-            "prediction_id": choice.ids.take(rows),
-            "event_time": Numbers(flowing.times[rows]),
-            "stage": constant(self._step.name, count),
-            "propensity": Numbers(choice.propensity[rows]),
-            "propensities": same_list(choice.shares, count, np.float64),
-            "policy_version": Numbers(np.full(count, choice.policy_version, dtype=np.int64)),
-            "answer": Numbers(answers.values[rows]),
-            "outputs": self._outputs(choice, rows),
-            "source_topic": constant(flowing.topic, count),
-            "source_partition": Numbers(flowing.partition[rows].astype(np.int32)),
-            "source_offset": Numbers(flowing.offsets[rows]),
-            "cut": Numbers(np.full(count, cut, dtype=np.int64)),
-        }
+    def _column(self, field: FieldSchema, choice: Choice, rows: Ints | slice) -> Column:
+        ours = field.name in PREDICTION_FIELDS
+        column = self._answers.column(field.name) if ours else choice.flowing.columns[field.name].take(rows)
+        if isinstance(column, Lists) and self._stream is not None and self._stream.format == "json":
+            return _finite(column, field)
+        return column
 
-    def _answer_columns(self, choice: Choice, rows: Ints, offsets: Ints) -> dict[str, Column]:
-        count, arms = len(rows), self._step.arms
-        arm = choice.arm[rows]
-        shadows = [choice.outputs[name][rows, 0] if name in choice.outputs else np.full(count, np.nan) for name in self._step.shadows]
-        matrix = np.stack(shadows, axis=1) if shadows else np.zeros((count, 0))
-        return {
-            "model": repeated(arms, arm),
-            "model_version": repeated([choice.versions[name][1] for name in arms], arm),
-            "arm": repeated(arms, arm),
-            "shadows": Lists.of_matrix(matrix),
-            "offsets": same_list(offsets, count, np.int64),
-        }
+    def _decided(self, count: int, context: Matrix) -> list[Produce]:
+        """Nothing where the predictions say it all."""
+        columns: dict[str, Column] = {name: self._answers.column(name) for name in self._left_out}
+        if context.shape[1]:
+            columns["features"] = Lists.of_matrix(context)
+        if not columns:
+            return []
+        return self._decisions.rows({"prediction_id": self._answers.column("prediction_id"), **columns}, count, self._partition)
 
     def answers(self, choice: Choice) -> Numbers:
         """float64[rows]: the first output of the chosen model."""
-        answer = np.full(len(choice), np.nan)
-        for number, name in enumerate(self._step.arms):
-            mine = choice.arm == number
-            if name in choice.outputs:
-                answer[mine] = choice.outputs[name][mine, 0]
-        return Numbers(answer)
+        return self._answers.first(choice)
 
-    def _outputs(self, choice: Choice, rows: Ints) -> Lists:
-        """All outputs of the chosen model; models of one step may differ in how many they have."""
-        width = np.array([choice.outputs[name].shape[1] if name in choice.outputs else 0 for name in self._step.arms], dtype=np.int64)
-        table = np.full((len(choice), int(width.max(initial=0))), np.nan)
-        for number, name in enumerate(self._step.arms):
-            mine = choice.arm == number
-            if name in choice.outputs:
-                table[mine, : width[number]] = choice.outputs[name][mine]
-        lists = Lists.of_matrix(table[rows])
-        return Lists(lists.items, lists.start, width[choice.arm[rows]])
+
+def _finite(column: Lists, field: FieldSchema) -> Lists:
+    """JSON has no NaN: a list that holds one (of a shadow that failed) is null where it may be, else empty."""
+    bad = np.concatenate([[0], np.cumsum(~np.isfinite(column.items))])
+    good = bad[column.start + column.size] == bad[column.start]
+    if good.all():
+        return column
+    valid = (good if column.valid is None else good & column.valid) if field.nullable else column.valid
+    return Lists(column.items, column.start, np.where(good, column.size, 0), valid)
 
 
 class RejectEmitter:
@@ -145,7 +106,7 @@ class RejectEmitter:
             "source_topic": Text.of(b.topic for b in bad),
             "source_partition": Numbers(np.array([b.partition for b in bad], dtype=np.int32)),
             "source_offset": Numbers(np.array([b.offset for b in bad], dtype=np.int64)),
-            "stage": constant(stage, len(bad)),
+            "stage": Text.of([stage] * len(bad)),
             "reason": Text.of(b.reason for b in bad),
             "key": Text.of((b.key for b in bad), is_bytes=True),
             "value": Text.of((b.value for b in bad), is_bytes=True),
@@ -166,18 +127,13 @@ class JoinedEmitter:
     """Joined rows and marks for the learn section. source: number of the task that writes them."""
 
     def __init__(self, topic: str, source: int) -> None:
-        self._topic, self._source = topic, source
-        self._encoder = RowEncoder(parse_schema(JOINED), "avro", "confluent")
+        self._blocks = BlockEmitter(topic, source)
 
     def rows(self, joined: Joined) -> list[Produce]:
         """Decisions whose wait has ended, with label and reward where there are any."""
-        count = len(joined.ids)
-        if not count:
-            return []
         label, reward = ~np.isnan(joined.labels), ~np.isnan(joined.rewards)
         columns: dict[str, Column] = {
             "prediction_id": joined.ids,
-            "source": Numbers(np.full(count, self._source, dtype=np.int32)),
             "event_time": Numbers(joined.event_time),
             "closed_at": Numbers(joined.closed_at),
             "arm": Numbers(joined.arm.astype(np.int32)),
@@ -187,28 +143,12 @@ class JoinedEmitter:
             "label": Numbers(np.nan_to_num(joined.labels), label),
             "reward": Numbers(np.nan_to_num(joined.rewards), reward),
             "features": Lists.of_matrix(joined.features),
-            "kind": constant("ROW", count),
         }
-        return [Produce(self._topic, 0, joined.ids, self._encoder.encode(columns))]
+        return self._blocks.rows(columns, len(joined), 0)
 
     def mark(self, reached: int) -> list[Produce]:
         """The promise that no joined row that closed before `reached` will follow from this task."""
-        zero, none = np.zeros(1), np.zeros(1, dtype=np.bool_)
-        columns: dict[str, Column] = {
-            "prediction_id": constant("", 1),
-            "source": Numbers(np.full(1, self._source, dtype=np.int32)),
-            "event_time": Numbers(np.full(1, reached, dtype=np.int64)),
-            "closed_at": Numbers(np.full(1, reached, dtype=np.int64)),
-            "arm": Numbers(np.zeros(1, dtype=np.int32)),
-            "propensity": Numbers(zero),
-            "policy_version": Numbers(np.zeros(1, dtype=np.int64)),
-            "answer": Numbers(zero),
-            "label": Numbers(zero, none),
-            "reward": Numbers(zero, none),
-            "features": Lists.of_matrix(np.zeros((1, 0), dtype=np.float32)),
-            "kind": constant("MARK", 1),
-        }
-        return [Produce(self._topic, 0, no_text(1), self._encoder.encode(columns))]
+        return [self._blocks.mark(reached, 0)]
 
 
 class CutEmitter:
@@ -221,12 +161,12 @@ class CutEmitter:
     def emit(self, number: int, rows: int, reached: int, offsets: Ints, versions: Sequence[int]) -> list[Produce]:
         """One record per chunk with answers. offsets: next offset per channel when it began; versions: of policy and models."""
         columns: dict[str, Column] = {
-            "section": constant(self._section, 1),
+            "section": Text.of([self._section]),
             "partition": Numbers(np.full(1, self._partition, dtype=np.int32)),
             "cut": Numbers(np.full(1, number, dtype=np.int64)),
             "rows": Numbers(np.full(1, rows, dtype=np.int32)),
             "reached": Numbers(np.full(1, reached, dtype=np.int64)),
-            "offsets": same_list(offsets, 1, np.int64),
-            "versions": same_list(np.asarray(versions, dtype=np.int64), 1, np.int64),
+            "offsets": Lists.of_matrix(offsets.reshape(1, -1)),
+            "versions": Lists.of_matrix(np.array([versions], dtype=np.int64)),
         }
         return [Produce(self._topic, self._partition, no_text(1), self._encoder.encode(columns))]

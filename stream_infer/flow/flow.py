@@ -156,9 +156,9 @@ class Flow:
         stream, rows, promised = self._intakes.rows(fetched)
         if not fetched.topic.startswith(f"{self.plan.name}."):
             self.stats.records_read += len(fetched)
-        read_to = int(fetched.offsets[-1]) + 1
+        read_to = self._intakes.read_to(fetched)
         for task in readers:
-            task.receive(partition, rows.take(slice(None)), read_to, self._now)
+            task.receive(partition, rows.own(), read_to, self._now)
             if promised is not None:
                 task.promise(stream, promised)
         return self._pause_full(partition, readers)

@@ -8,7 +8,7 @@ Rejected rows keep their place among the others: whether and when they are repor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,10 @@ class Rows:
         columns = {name: column.take(rows) for name, column in self.columns.items()}
         return Rows(self.offsets[rows], self.times[rows], self.keys[rows], self.flags[rows], columns, self.bad)
 
+    def own(self) -> Rows:
+        """The same rows for one more reader, who may give them other keys, flags and columns."""
+        return replace(self, columns=dict(self.columns))
+
 
 def concat_rows(parts: Sequence[Rows]) -> Rows:
     """Rows of one channel joined in the given order."""
@@ -75,10 +79,10 @@ def concat_rows(parts: Sequence[Rows]) -> Rows:
 
 
 class Intake:
-    """Turns the fetched records of one stream into Rows; keys are filled by the channel. ours: of a stream whose marks may say END."""
+    """Turns the fetched records of one stream into Rows; keys are filled by the channel."""
 
-    def __init__(self, stream: StreamPlan, *, ours: bool = False) -> None:
-        self.stream, self._ours = stream, ours
+    def __init__(self, stream: StreamPlan) -> None:
+        self.stream = stream
         self.schema = parse_schema(stream.schema, stream.name)
         writers = {number: parse_schema(text, stream.name) for number, text in stream.schema_ids}
         writers.setdefault(self.schema.schema_id, self.schema)
@@ -131,8 +135,6 @@ class Intake:
         if column.valid is not None:
             for index in np.flatnonzero((flags == GOOD) & ~column.valid).tolist():
                 _reject(flags, reasons, index, f"event time `{name}`: got null, expected a time in ms")
-        if self._ours:
-            return times
         _refuse_times(f"event time `{name}`", times, flags == GOOD, flags, reasons)
         if self.stream.future_after_ms is not None:
             # Against the record's own timestamp, not a clock: a replay must reject the same rows.

@@ -14,13 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.flow.blocks import PLACE_BITS, Sourced
 from stream_infer.flow.channel import BEGIN, END, VERSIONS, Channel, Place
 from stream_infer.flow.commands import Command, Produce, Seek
 from stream_infer.flow.merge import Chunk, Merge
 from stream_infer.flow.notices import TaskId
 from stream_infer.flow.rows import Rows
 from stream_infer.flow.transport import Partition
-from stream_infer.records import Floats, Numbers, Text
+from stream_infer.records import Floats, Text
 from stream_infer.state import Store, begins_with, join_texts, pack_text, with_prefix
 from stream_infer.topology.plan import InputPlan, LearnStep, Plan, SectionPlan
 
@@ -97,35 +98,22 @@ class Task:
         stream = self._by_partition[partition][0].stream
         return any(i.stream == stream and i.is_global for section in self.plan.sections for i in section.inputs)
 
-    def receive(self, partition: Partition, rows: Rows, read_to: int, now: int) -> None:
-        """Rows of one of the inputs, in log order; those seen before a rewind are dropped."""
+    def receive(self, partition: Partition, rows: Rows | Sourced, read_to: int, now: int) -> None:
+        """Rows of one of the inputs, in log order, of which those seen before a rewind are dropped. read_to: the place after them."""
         known = self._read_to.get(partition, 0)
         self._read_to[partition] = max(known, read_to)
-        if len(rows) and int(rows.offsets[0]) < known:
-            rows = rows.take(rows.offsets >= known)
-        if not len(rows):
-            return
-        channels = self._by_partition[partition]
-        if channels[0].gates:  # versions tell no time: one that comes while nothing else does must not turn the clock back
-            self.merge.received(now)
-        if len(channels) == 1 and "source" not in rows.columns:
-            channels[0].receive(rows)
-        else:
-            self._receive_by_source(channels, rows)
-
-    def _receive_by_source(self, channels: list[Channel], rows: Rows) -> None:
-        source = rows.columns["source"]
-        kind = rows.columns["is_mark"]
-        assert isinstance(source, Numbers)
-        assert isinstance(kind, Numbers)
-        for channel in channels:
-            mine = source.values == channel.place.source
-            marks = mine & kind.values.astype(np.bool_)
-            ordinary = mine & ~marks
-            if ordinary.any():
-                channel.receive(rows.take(ordinary))
-            if marks.any():
-                channel.promise(int(rows.times[marks].max()))
+        for channel in self._by_partition[partition]:
+            mine = rows.rows.get(channel.place.source) if isinstance(rows, Sourced) else rows
+            if mine is not None and len(mine) and int(mine.offsets[0]) < known:
+                mine = mine.take(mine.offsets >= known)
+            mark = rows.marks.get(channel.place.source) if isinstance(rows, Sourced) else None
+            fresh = mine is not None and len(mine) > 0
+            if (fresh or mark is not None) and channel.gates:  # versions tell no time: one that comes alone must not turn the clock back
+                self.merge.received(now)
+            if mine is not None and fresh:
+                channel.receive(mine)
+            if mark is not None:
+                channel.promise(mark)
 
     def promise(self, stream: str, time: int) -> None:
         """The one channel of an internal stream promises that nothing earlier will follow."""
@@ -139,18 +127,22 @@ class Task:
             for channel in channels:
                 channel.at_end = partition in at_end
                 if ends is not None and partition in ends:
-                    read_to = self._read_to.get(partition, 0)
-                    channel.ended = read_to >= ends[partition] or channel.at_end  # the log may end in transaction marks
+                    channel.ended = self.read_to(partition) >= ends[partition] or channel.at_end  # the log may end in transaction marks
                 elif channel.watermark >= END:
                     channel.ended = True
 
     def read_to(self, partition: Partition) -> int:
         """Offset after the last record read."""
-        return self._read_to.get(partition, 0)
+        return self._read_to.get(partition, 0) >> self._place_bits(partition)
+
+    def _place_bits(self, partition: Partition) -> int:
+        """Of a place the bits that count rows within their record: places here, offsets outside."""
+        return PLACE_BITS if self.section.input(self._by_partition[partition][0].stream).sources else 0
 
     def worked_to(self, partition: Partition) -> int:
         """Below this offset every row was worked on (held rows apart)."""
-        return min(channel.next if channel.buffered() else self._read_to.get(partition, 0) for channel in self._by_partition[partition])
+        places = [channel.next if channel.buffered() else self._read_to.get(partition, 0) for channel in self._by_partition[partition]]
+        return min(places) >> self._place_bits(partition)
 
     def limiting(self) -> Partition | None:
         """The partition of which more must be read before this task can begin a chunk; None when none is missing."""
@@ -238,7 +230,8 @@ class Task:
         lows = {}
         for partition, channels in self._by_partition.items():
             if self.owned(partition):
-                lows[partition] = min(channel.low(self._read_to.get(partition, 0)) for channel in channels)
+                low = min(channel.low(self._read_to.get(partition, 0)) for channel in channels)
+                lows[partition] = low >> self._place_bits(partition)  # a record is read again until all its rows are done
         return lows
 
     def _positions(self) -> bytes:
@@ -278,9 +271,7 @@ class Task:
 
     def rewind(self) -> list[Command]:
         """Read again from the last checkpoint; the state stays, for it is the checkpoint's."""
-        content: dict[str, Any] = (
-            json.loads(self.saved) if self.saved else {"channels": [], "number": 0, "advanced": BEGIN, "extra": None}
-        )
+        content: dict[str, Any] = json.loads(self.saved) if self.saved else {"channels": [], "number": 0, "advanced": BEGIN, "extra": None}
         places = {Place(*entry[:3]): entry[3:] for entry in content["channels"]}
         for channel in self.merge.channels:
             channel.rewind(places.get(channel.place, [0, BEGIN, BEGIN, []]))
@@ -288,11 +279,13 @@ class Task:
         self.merge.received(None)
         self._read_to = {partition: self._start(partition) for partition in self._by_partition}
         self._begun, self.dirty = [], False
-        return [Seek(p, start, not self.followed(p)) for p, start in self._read_to.items()] + self.work.restore(content["extra"])
+        return [Seek(p, self.read_to(p), not self.followed(p)) for p in self._read_to] + self.work.restore(content["extra"])
 
     def _start(self, partition: Partition) -> int:
         lows = self.saved_lows()
-        return lows[partition] if partition in lows else min(min([c.next, *c.resume_held]) for c in self._by_partition[partition])
+        if partition in lows:
+            return lows[partition] << self._place_bits(partition)
+        return min(min([c.next, *c.resume_held]) for c in self._by_partition[partition])
 
 
 def _channels(plan: Plan, section: SectionPlan, source: InputPlan, partition: int, deterministic: bool) -> Iterable[Channel]:

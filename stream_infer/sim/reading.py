@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stream_infer.codec.internal import JOINED, REJECT
-from stream_infer.flow.rows import GOOD, Intake
+from stream_infer.flow.blocks import PLACE_BITS, BlockIntake
+from stream_infer.flow.rows import GOOD, Intake, Rows
 from stream_infer.records import Fetched
 from stream_infer.sim.broker import EVERYTHING, Partition, SimBroker
 from stream_infer.sim.history import Answer, Place
@@ -29,7 +30,9 @@ class Follower:
     """Reads a topic on and on, each record once. committed: as a read-committed reader would."""
 
     def __init__(self, broker: SimBroker, stream: StreamPlan, *, committed: bool = True) -> None:
-        self._broker, self._stream, self._intake, self._committed = broker, stream, Intake(stream, ours=True), committed
+        self._broker, self._stream, self._committed = broker, stream, committed
+        self._blocks = BlockIntake(stream) if stream.schema == JOINED else None
+        self._intake = Intake(stream)
         self._next = [0] * broker.partitions(stream.topic)
 
     def new(self) -> Iterator[Read]:
@@ -44,12 +47,19 @@ class Follower:
         if not records:
             return
         batch: Fetched = fetched(self._stream.topic, partition, records)
-        rows = self._intake.rows(batch)
-        assert (rows.flags == GOOD).all(), f"{self._stream.topic}[{partition}] holds what we cannot read"
+        if self._blocks is not None:
+            for source, rows in self._blocks.rows(batch).rows.items():
+                for place, row in zip(rows.offsets.tolist(), self._plain(rows), strict=True):
+                    yield Read(partition, place >> PLACE_BITS, None, None, {"source": source, **row})
+            return
+        for record, row in zip(records, self._plain(self._intake.rows(batch)), strict=True):
+            yield Read(partition, record.offset, record.key, record.value, row)
+
+    def _plain(self, rows: Rows) -> Iterator[dict[str, object]]:
+        assert (rows.flags == GOOD).all(), f"{self._stream.topic} holds what we cannot read"
         names = list(rows.columns)
-        columns = zip(*(rows.columns[name].to_list() for name in names), strict=True)
-        for record, values in zip(records, columns, strict=True):
-            yield Read(partition, record.offset, record.key, record.value, dict(zip(names, values, strict=True)))
+        for values in zip(*(rows.columns[name].to_list() for name in names), strict=True):
+            yield dict(zip(names, values, strict=True))
 
 
 def predictions_of(plan: Plan) -> StreamPlan:
@@ -66,7 +76,7 @@ def rejects_of(plan: Plan) -> StreamPlan:
 
 def joined_of(plan: Plan) -> StreamPlan:
     """The internal stream of joined rows."""
-    return StreamPlan("joined", f"{plan.name}.joined", JOINED, 1)
+    return StreamPlan("joined", f"{plan.name}.joined", JOINED, 1, event_time="closed_at")
 
 
 def source_of(row: dict[str, object]) -> Place:

@@ -160,7 +160,7 @@ def _rounded(label: object) -> float | None:
 
 def _joined(world: World) -> Iterator[dict[str, object]]:
     if joined_of(world.plan).topic in world.plan.streams:
-        yield from (read.row for read in all_of(world.broker, joined_of(world.plan)) if read.row["kind"] == "ROW")
+        yield from (read.row for read in all_of(world.broker, joined_of(world.plan)))
 
 
 def once_joined(world: World) -> list[str]:
@@ -228,8 +228,8 @@ def answers_of(world: World) -> Visible:
                 put(name, read)
     if joined_of(plan).topic in plan.streams:
         for read in all_of(world.broker, joined_of(plan)):
-            if read.row["kind"] == "ROW":
-                put(f"joined of task {read.row['source']}", read)
+            # Their rows, not their records: how many close at once depends on how much was read by then.
+            found.setdefault(f"joined of task {read.row['source']}", []).append((None, repr(read.row)))
         records, _ = world.broker.log((plan.models_topic, 0)).fetch(0, EVERYTHING)
         found["versions"] = [(record.key, record.value) for record in records if record.key != MARK_KEY]
     return found

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 AT_MS = "_at_ms"  # when the row happened, or was due, in ms of event time
 ORDER_MS = "_order_ms"  # where it stood among all rows: a late row went on after younger ones, and stays behind them
 OWN_FIELDS: tuple[tuple[str, str], ...] = (
-    ("_source", "long"),  # number of the task that wrote it: each is a channel of its own
-    ("_is_mark", "boolean"),  # no row, but a promise that nothing before _order_ms will follow from that task
     (AT_MS, "long"),
     (ORDER_MS, "long"),
     ("_topic", "string"),  # where the row was read first: a prediction points there

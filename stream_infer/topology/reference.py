@@ -26,9 +26,9 @@ _TOPICS = """## Internal topics
 | topic | what it holds |
 | --- | --- |
 | `NAME.SECTION.state` | changes of the state of each task; compacted |
-| `NAME.STAGE.by_FIELD` | rows on their way to the stage, under another key |
-| `NAME.decisions` | what was decided, with which probability, from what |
-| `NAME.joined` | decisions with their feedback |
+| `NAME.STAGE.by_FIELD` | rows on their way to the stage, under another key, many to a record: `stream-infer show` prints them |
+| `NAME.decisions` | what learners saw of each answered row, and the fields that its prediction leaves out, likewise |
+| `NAME.joined` | decisions with their feedback, likewise |
 | `NAME.models` | versions of models and policies; compacted |
 | `NAME.cuts` | which rows were worked through together: what a replay needs to repeat an answer bit for bit |
 | `NAME.rejects` | rows that could not be used, where no emit stage names a stream for them |

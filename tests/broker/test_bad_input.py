@@ -16,7 +16,6 @@ import safetensors.torch
 import torch
 
 from stream_infer.cli import main
-from stream_infer.codec.internal import JOINED
 from stream_infer.edge.devbroker import Broker
 from stream_infer.edge.topics import delete_topics
 from stream_infer.errors import EnvironmentMissing
@@ -213,7 +212,7 @@ def test_feedback_that_counts_for_nothing_is_rejected_or_counted(broker: Broker,
     assert len(case.rejects()) == 3
     assert {(address(r)[:2], r["stage"]) for r in case.rejects()} == {((case.topic("outcomes"), 0), "outcome")}
     assert host.worker.stats.feedback["outcome.feedback_repeated"] == 2
-    joined = {row["prediction_id"]: row["label"] for row in case.internal("joined", JOINED) if row["kind"] == "ROW"}
+    joined = {row["prediction_id"]: row["label"] for row in case.blocks("joined")}
     assert joined == {"e0": None, "e1": 3.0, "e2": None, "e60": 121.0}
     assert answers(case.predictions()) == {"e0": 1.0, "e1": 3.0, "e2": 5.0, "e60": 121.0}
 

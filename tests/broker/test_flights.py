@@ -25,7 +25,7 @@ from loadgen.merge import MergedLog
 from loadgen.send import ensure_topics, send_flat_out
 from loadgen.wiring import read_wires
 from stream_infer.cli import load_plan, main
-from stream_infer.codec.internal import DECISION, PREDICTION, REJECT
+from stream_infer.codec.internal import PREDICTION, REJECT
 from stream_infer.edge.devbroker import Broker
 from stream_infer.edge.host import RunSettings, transport_of
 from stream_infer.edge.readback import read_outcome
@@ -82,7 +82,7 @@ def season(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Season:
         digests.append(digest(case, plan))
     with np.load(case.folder / "set.npz") as file:
         trainset = {name: file[name] for name in file.files}
-    decisions = {row["prediction_id"]: row for row in case.internal("decisions", DECISION)}
+    decisions = {row["prediction_id"]: row for row in case.blocks("decisions")}
     predictions = case.read("predictions", PREDICTION)
     return Season(case, plan, History.of(tables), trainset, digests, decisions, predictions)
 
@@ -156,6 +156,7 @@ def test_decisions_saw_what_a_filter_over_the_whole_history_sees(season: Season)
     """float32 of the exact feature, bit by bit; of means and deviations, which divide, to the last bit but one."""
     online = season.plan.models["online"]
     missing = {entry.field: entry.missing for entry in online.inputs if entry.kind == "number"}
+    predictions = {row["prediction_id"]: row for row in season.predictions}
     for flight in season.sample(sorted(season.decisions)):
         saw = dict(zip(online.columns(), season.decisions[flight]["features"], strict=True))
         wanted = features(season.history, flight)
@@ -168,7 +169,7 @@ def test_decisions_saw_what_a_filter_over_the_whole_history_sees(season: Season)
                 assert saw[name] == pytest.approx(value, rel=2e-7, abs=1e-9), (flight, name)
                 compared += 1
         assert compared == len(WINDOWS) + len(LOOKUPS) - 1, "plane_year is an input of net alone"
-        assert season.decisions[flight]["event_time"].timestamp() * 1000 == season.history.decided_at(season.history.flight(flight))
+        assert predictions[flight]["event_time"].timestamp() * 1000 == season.history.decided_at(season.history.flight(flight))
 
 
 def test_training_rows_hold_what_a_filter_over_the_whole_history_sees(season: Season) -> None:
