@@ -53,7 +53,8 @@ def ask(plan: Plan, bootstrap: str) -> ClientCosts:
         read_s = _clocked(fetch, time.process_time) / max(read[0], 1)
     finally:
         transport.close()
-        AdminClient(connection(bootstrap, client)).delete_topics([topic])[topic].result()
+        admin = AdminClient(connection(bootstrap, client))  # held: the answer comes to it
+        admin.delete_topics([topic])[topic].result()
     defaults = ClientCosts()
     return ClientCosts(defaults.poll_s, read_s, produce_s, defaults.fetch_s, commits)
 

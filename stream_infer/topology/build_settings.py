@@ -77,7 +77,7 @@ def _batch(section: Section) -> BatchSettings:
 def deadline_settings(stage: Section) -> DeadlineSettings | None:
     """What a model or bandit stage says of rows that come late; None where nothing ever does."""
     after_ms = stage.maybe_number("deadline_ms")
-    return None if after_ms is None else DeadlineSettings(max(1, round(after_ms)), stage.text("late"))
+    return None if after_ms is None else DeadlineSettings(max(1, round(after_ms)), stage.maybe_text("late") or "serve")
 
 
 def _learner(section: Section) -> LearnerSettings:

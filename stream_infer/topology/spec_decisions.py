@@ -41,9 +41,8 @@ def _late(*words: str) -> Setting:
         choice(*words),
         "with `deadline_ms`: what becomes of a row whose deadline is over before it is begun: "
         + "; ".join(f"{word}: {LATE_WORDS[word]}" for word in words)
-        + " (a deterministic run knows no clock, and nothing is late in it)",
+        + " (default: serve; a deterministic run knows no clock, and nothing is late in it)",
         words[-1],
-        default="serve",
     )
 
 

@@ -43,6 +43,7 @@ def run(late: str, *, deterministic: bool = False) -> Pay:
     pay.send("payments", *(payment(number) for number in range(5)))
     worker = pay.worker(deterministic=deterministic, wall=lambda: 4_000)
     pay.settle(worker, done=None if deterministic else lambda: worker.flow.stats.rows_in == 5 and not worker.flow.dirty())
+    pay.step(worker, times=20)  # until the commit is over
     pay.late = dict(worker.flow.sizing.late)  # type: ignore[attr-defined]
     return pay
 
@@ -101,12 +102,12 @@ def test_chunks_end_within_the_deadline_while_little_waits() -> None:
     pay = Pay(replace(plan, models={"probe": replace(plan.models["probe"], batch=slow)}))
     pay.send("payments", *(payment(number) for number in range(20)))
     worker = pay.worker(wall=lambda: 0)
-    pay.settle(worker, done=lambda: worker.flow.stats.rows_in == 20 and not worker.flow.dirty())
+    pay.settle(worker, done=lambda: len(pay.ids()) == 20)
     cuts = Counter(read.row["cut"] for read in pay.predictions())
     assert max(cuts.values()) == 4
     worker.flow.sizing.waiting(10**6)
     pay.send("payments", *(payment(number) for number in range(20, 40)))
-    pay.settle(worker, done=lambda: worker.flow.stats.rows_in == 40 and not worker.flow.dirty())
+    pay.settle(worker, done=lambda: len(pay.ids()) == 40)
     assert max(Counter(read.row["cut"] for read in pay.predictions()).values()) == 20, "a backlog"
 
 
@@ -132,7 +133,7 @@ def decider(batch: BatchSettings, *, live: bool, after_ms: str = "") -> tuple[De
 
 
 def asked(made: Decider, rows: Flowing) -> list[Forward]:
-    return [command for command in made.begin(rows) if isinstance(command, Forward)]
+    return [command for command in made.begin(rows)[2] if isinstance(command, Forward)]
 
 
 @given(
@@ -151,7 +152,8 @@ def test_every_row_is_in_exactly_one_pass_within_the_limits_and_gets_its_own_ans
     amounts: list[int], batch: BatchSettings, live: bool
 ) -> None:
     made, _ = decider(batch, live=live)
-    forwards = asked(made, flowing([float(amount) for amount in amounts]))
+    choice, _, commands = made.begin(flowing([float(amount) for amount in amounts]))
+    forwards = [command for command in commands if isinstance(command, Forward)]
     assert sorted(np.concatenate([forward.matrix[:, 0] for forward in forwards]).tolist()) == sorted(amounts)
     for forward in forwards:
         count = len(forward.matrix)
@@ -161,8 +163,8 @@ def test_every_row_is_in_exactly_one_pass_within_the_limits_and_gets_its_own_ans
         assert forward.sizes == batch.sizes
     for forward in reversed(forwards):
         made.done(forward.job, 10.0 * forward.matrix.astype(np.float64))
-    assert made.choice is not None
-    assert made.choice.outputs["probe"][:, 0].tolist() == [10.0 * amount for amount in amounts]
+    assert choice is not None
+    assert choice.outputs["probe"][:, 0].tolist() == [10.0 * amount for amount in amounts]
 
 
 def test_a_shared_pass_is_bounded_by_the_slack_of_the_oldest_row_that_can_still_be_in_time() -> None:
