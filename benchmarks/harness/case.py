@@ -44,6 +44,7 @@ class Load:
     given: Mapping[str, Any]
     expected: Floats
     spec: Mapping[str, object]
+    tolerance: float = 1e-6
 
     @property
     def count(self) -> int:

@@ -24,7 +24,7 @@ _SCORE_ID = parse_schema(SCORE).schema_id
 TOLERANCE = 1e-6
 
 
-def problem(values: list[bytes], fmt: str, expected: Floats, first: int = 0) -> str:
+def problem(values: list[bytes], fmt: str, expected: Floats, first: int = 0, tolerance: float = TOLERANCE) -> str:
     """What is wrong with the output; "" when every id is there exactly once with its score.
 
     expected: float64[count] or [count, ways]. first: number of the first record.
@@ -43,10 +43,10 @@ def problem(values: list[bytes], fmt: str, expected: Floats, first: int = 0) -> 
     given = np.empty(count)
     given[numbers] = found
     ways = expected.reshape(count, -1)
-    off = (np.abs(given[:, None] - ways) > TOLERANCE * (1 + np.abs(ways))).sum(axis=0)
+    off = (np.abs(given[:, None] - ways) > tolerance * (1 + np.abs(ways))).sum(axis=0)
     if not off.all():
         return ""
-    worst = int(np.flatnonzero(np.abs(given - ways[:, 0]) > TOLERANCE * (1 + np.abs(ways[:, 0])))[0])
+    worst = int(np.flatnonzero(np.abs(given - ways[:, 0]) > tolerance * (1 + np.abs(ways[:, 0])))[0])
     return f"{int(off.min()):,} wrong scores, the first at record {worst}: {given[worst]} instead of {ways[worst].tolist()}"
 
 

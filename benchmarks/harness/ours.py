@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.harness.case import Case
 from benchmarks.harness.events import AGGREGATES, BIAS, EVENT, INPUTS, VALUE, WEIGHTS, WINDOW_MS, WINDOW_WEIGHTS
 from stream_infer.models.linear import LinearModel
+from stream_infer.models.tensors import write_tensors
 from stream_infer.records import Floats
 
 # Another checkout's program, to measure it against this one.
@@ -31,6 +35,8 @@ stages:
   score: {{kind: model, from: {scored}, model: scorer}}
   out: {{kind: emit, from: score, to: scores, guarantee: {BENCH_GUARANTEE}, commit_interval_ms: {BENCH_COMMIT_MS}}}
 """
+WIDTHS = (32, 128, 64, 1)  # of the net, from its inputs to its answer
+ASKED = tuple(range(6, 15))  # numbers of windows whose absence is an input of the net, too
 Parts = Callable[[Path], dict[str, str]]  # writes a model into the folder, gives the topology's parts: model, stages, scored
 
 
@@ -66,6 +72,34 @@ def windowed(shape: str) -> Parts:
         return {"model": model, "stages": _features(shape), "scored": "known"}
 
     return parts
+
+
+def network_weights() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Layers of an MLP 32-128-64-1, drawn once and for all; the first makes up for the size of sums and counts."""
+    draw = np.random.default_rng(1)
+    layers = [(draw.normal(size=(out, into)) / np.sqrt(into), draw.normal(size=out) / 10) for into, out in pairwise(WIDTHS)]
+    return [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in layers]
+
+
+def network_scale() -> NDArray[np.float32]:
+    """float32[32]: what each input is divided by."""
+    of_window = {"count": 100.0, "sum": 100.0, "mean": 8.0, "min": 8.0, "max": 8.0}
+    return np.array([of_window[name] for _ in WINDOW_MS for name in AGGREGATES] + [8.0] * INPUTS + [1.0] * len(ASKED), dtype=np.float32)
+
+
+def network(folder: Path) -> dict[str, str]:
+    """The whole path: sliding windows, and a torch MLP on their 15 numbers, the event's own 8, and which of 9 were missing."""
+    names, own = window_columns(), tuple(f"x{i}" for i in range(INPUTS))
+    asked = [names[place] for place in ASKED]
+    tensors: dict[str, NDArray[Any]] = {"mean": np.zeros(WIDTHS[0], dtype=np.float32), "scale": network_scale()}
+    for number, (weight, bias) in enumerate(network_weights()):
+        tensors |= {f"layers.{number}.weight": weight, f"layers.{number}.bias": bias}
+    inputs = [f"{{name: {name}, missing: 0}}" for name in names] + list(own) + [f"{{is_missing: {name}}}" for name in asked]
+    columns = [*names, *own, *(f"{name}?" for name in asked)]
+    data = write_tensors(tensors, {"columns": json.dumps(columns), "widths": json.dumps(WIDTHS)})
+    (folder / "net.safetensors").write_bytes(data)
+    model = f"{{kind: torch, artifact: net.safetensors, inputs: [{', '.join(inputs)}]}}"
+    return {"model": model, "stages": _features("sliding"), "scored": "known"}
 
 
 def window_columns() -> tuple[str, ...]:

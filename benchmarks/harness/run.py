@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ class Look:
     stable: dict[int, int]
 
 
-def run_case(cluster: Cluster, case: Case, load: Load, commit_ms: int) -> dict[str, Any]:
-    """The figures of one run; with `failed`, a sentence, where it did not do what it should."""
+def run_case(cluster: Cluster, case: Case, load: Load, commit_ms: int, started: Callable[[Program], None] | None = None) -> dict[str, Any]:
+    """The figures of one run; with `failed`, a sentence, where it did not do what it should. started: told of the first output."""
     output = f"bench-{case.name}-{uuid.uuid4().hex[:8]}"
     before = cluster.topics()
     cluster.create(output, load.partitions)
@@ -48,13 +49,13 @@ def run_case(cluster: Cluster, case: Case, load: Load, commit_ms: int) -> dict[s
     program = Program(command, environment(case, given), log, cwd=folder)
     began = time.monotonic()
     try:
-        looks, written = _watch(cluster, program, output, load, began)
+        looks, written = _watch(cluster, program, output, load, began, started)
     finally:
         left = program.end()
         shutil.rmtree(folder, ignore_errors=True)
     figures: dict[str, Any] = {"case": case.name, "count": load.count, "left_by_itself": left}
     figures |= {"exit": program.ended, "whole_us": program.whole_s / load.count * 1e6}
-    figures["failed"] = problem(written.values, load.format, load.expected)
+    figures["failed"] = problem(written.values, load.format, load.expected, tolerance=load.tolerance)
     if figures["failed"]:
         print(f"{case.name} failed: {figures['failed']}\n{program.words()}", flush=True)
     if len(written):
@@ -74,7 +75,9 @@ def look(cluster: Cluster, program: Program, output: str, partitions: int) -> Lo
     return Look(now, case_s, broker_s, times.user + times.system, machine_s, ends, stable)
 
 
-def _watch(cluster: Cluster, program: Program, output: str, load: Load, began: float) -> tuple[list[Look], Written]:
+def _watch(
+    cluster: Cluster, program: Program, output: str, load: Load, began: float, started: Callable[[Program], None] | None
+) -> tuple[list[Look], Written]:
     """Looks from before the first output to after the last, and all that was written."""
     looks: list[Look] = []
     grown_at, ends = began, 0
@@ -82,6 +85,9 @@ def _watch(cluster: Cluster, program: Program, output: str, load: Load, began: f
         seen = look(cluster, program, output, load.partitions)
         total = sum(seen.stable.values())
         looks.append(seen)
+        if started is not None and total:
+            started(program)
+            started = None
         if sum(seen.ends.values()) + total > ends:
             ends, grown_at = sum(seen.ends.values()) + total, seen.at_s
         silent_s = seen.at_s - grown_at
