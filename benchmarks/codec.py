@@ -31,7 +31,8 @@ import orjson
 from benchmarks.harness.bench import RESULTS, machine
 from stream_infer.codec.avro_decode import AvroDecoder
 from stream_infer.codec.avro_encode import AvroEncoder
-from stream_infer.codec.json_codec import JsonDecoder, JsonEncoder
+from stream_infer.codec.json_codec import JsonDecoder
+from stream_infer.codec.json_encode import JsonEncoder
 from stream_infer.codec.number_text import floats_of_texts
 from stream_infer.codec.schema import parse_schema
 from stream_infer.records import Column, Text

@@ -1,19 +1,17 @@
-"""codec.json_codec: JSON objects ⇄ columns, typed by the same schemas as Avro. schema, columns_check → *json_codec* → rows.
+"""codec.json_codec: JSON objects → columns, typed by the same schemas as Avro. schema, json_plain, odd_rows → *json_codec* → rows.
 
 One object per record; a nested record is an object in an object; bytes and fixed are base64 text. JSON knows no NaN and no
-infinity: they are refused when read, and written as null where the field is nullable; a row that holds one elsewhere cannot be
-written (`JsonEncoder.refused` names such rows, `encode` raises).
+infinity: they are refused when read.
 """
 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import orjson
 
-from stream_infer.codec.columns_check import checked, symbol_indices
 from stream_infer.codec.json_plain import PlainReader
 from stream_infer.codec.odd_rows import blank, replace_rows
 from stream_infer.codec.schema import INT_LIMITS, NUMBER_DTYPES, FieldSchema, RecordSchema
@@ -202,65 +200,3 @@ _READERS: dict[str, Callable[[FieldSchema, object], object]] = {
 
 def _described(value: object) -> str:
     return _NAMES.get(type(value)) or str(value)
-
-
-class JsonEncoder:
-    """Writes columns as JSON objects, the fields in the schema's order."""
-
-    def __init__(self, schema: RecordSchema) -> None:
-        self.schema = schema
-
-    def refused(self, columns: Mapping[str, Column]) -> Rejected:
-        """The rows that JSON cannot hold: NaN or infinity in a field that is not nullable, or in a list."""
-        ready, rows = checked(self.schema, columns)
-        reasons: dict[int, str] = {}
-        for field, column in zip(self.schema.fields, ready, strict=True):
-            for row in np.flatnonzero(_unwritable(field, column, rows)).tolist():
-                reasons.setdefault(row, f"field {field.name}: JSON has no NaN and no infinity")
-        rejected = Rejected()
-        for row in sorted(reasons):
-            rejected.add(row, reasons[row])
-        return rejected
-
-    def encode(self, columns: Mapping[str, Column], prefix: bytes = b"") -> Text:
-        """columns: by field name, n rows each; prefix: put before every record. ValueError names what cannot be written."""
-        refused = self.refused(columns)
-        if refused:
-            raise ValueError(f"row {refused.index[0]}, {refused.reason[0]}")
-        ready, _ = checked(self.schema, columns)
-        cells = [_texts(field, column) for field, column in zip(self.schema.fields, ready, strict=True)]
-        names = [field.name for field in self.schema.fields]
-        flat = not any("." in name for name in names)
-        rows = (dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True))
-        return Text.of([prefix + orjson.dumps(row if flat else _nested(row)) for row in rows], is_bytes=True)
-
-
-def _unwritable(field: FieldSchema, column: Column, rows: int) -> Bools:
-    bad = np.zeros(rows, dtype=np.bool_)
-    if isinstance(column, Numbers) and column.values.dtype.kind == "f" and not field.nullable:
-        bad = ~np.isfinite(column.values)
-    elif isinstance(column, Lists) and column.items.dtype.kind == "f" and not np.isfinite(column.items).all():
-        wild = np.concatenate([[0], np.cumsum(~np.isfinite(column.items))])
-        bad = wild[column.start + column.size] > wild[column.start]
-        if column.valid is not None:
-            bad &= column.valid
-    return bad
-
-
-def _texts(field: FieldSchema, column: Column) -> list[object]:
-    if isinstance(column, Text) and field.kind == "enum":
-        symbol_indices(field, column)  # raises for a text that is no symbol
-    if isinstance(column, Text) and field.kind in {"bytes", "fixed"}:
-        return [None if raw is None else binascii.b2a_base64(raw, newline=False).decode() for raw in column.raw()]
-    return column.to_list()
-
-
-def _nested(row: dict[str, object]) -> dict[str, object]:
-    out: dict[str, object] = {}
-    for name, cell in row.items():
-        *outer, last = name.split(".")
-        inner = out
-        for step in outer:
-            inner = inner.setdefault(step, {})  # type: ignore[assignment]
-        inner[last] = cell
-    return out

@@ -13,7 +13,8 @@ import numpy as np
 from stream_infer.codec.avro_decode import AvroDecoder
 from stream_infer.codec.avro_encode import AvroEncoder
 from stream_infer.codec.framing import FRAMINGS, Framed, headers_of, prefix_of, split_headers, split_prefix
-from stream_infer.codec.json_codec import JsonDecoder, JsonEncoder
+from stream_infer.codec.json_codec import JsonDecoder
+from stream_infer.codec.json_encode import JsonEncoder
 from stream_infer.codec.resolution import constant
 from stream_infer.codec.schema import RecordSchema, schema_error
 from stream_infer.records import Column, Fetched, Ints, Rejected, Text, concat_columns

@@ -5,11 +5,13 @@ import json
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_infer.codec.json_codec import JsonDecoder, JsonEncoder
+from stream_infer.codec.json_codec import JsonDecoder
+from stream_infer.codec.json_encode import JsonEncoder
 from stream_infer.codec.json_plain import PlainReader
 from stream_infer.codec.schema import parse_schema
 from stream_infer.records import Column, Lists, Numbers, Rejected, Text
@@ -282,3 +284,53 @@ def test_plain_objects_are_read_without_a_python_object_for_each() -> None:
     assert PlainReader.of(FLAT) is not None
     assert not len(PlainReader.of(FLAT).columns(values)[1])  # type: ignore[union-attr]
     assert PlainReader.of(SCHEMA) is None  # a nested record
+
+
+WRITTEN = parse_schema(
+    json.dumps(
+        {
+            "type": "record",
+            "name": "Written",
+            "fields": [
+                *json.loads(SCHEMA.text)["fields"],
+                {"name": "must", "type": "double"},
+                {"name": "many", "type": ["null", {"type": "array", "items": "double"}]},
+                {"name": "few", "type": {"type": "array", "items": "float"}},
+                {"name": "yes", "type": {"type": "array", "items": "boolean"}},
+            ],
+        }
+    )
+)
+wider = st.tuples(
+    cells,
+    st.fixed_dictionaries(
+        {
+            "must": st.floats(allow_nan=False, allow_infinity=False),
+            "many": st.none() | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3),
+            "few": st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=3),
+            "yes": st.lists(st.booleans(), max_size=3),
+        }
+    ),
+).map(lambda pair: pair[0] | pair[1])
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(wider, min_size=1, max_size=5), st.data())
+def test_rows_are_written_byte_for_byte_as_orjson_writes_them(rows: list[dict[str, Any]], data: st.DataObject) -> None:
+    names = [field["name"] for field in json.loads(WRITTEN.text)["fields"]]
+    texts = [{**row, "raw": None if row["raw"] is None else base64.b64encode(row["raw"]).decode()} for row in rows]
+    objects = [{name: row[name] for name in names} for row in texts]
+    columns, rejected = JsonDecoder(WRITTEN).decode(Text.of([orjson.dumps(one) for one in objects], is_bytes=True))
+    assert not rejected.reason
+    picked = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=6))
+    some = {name: column.take(np.array(picked, dtype=np.int64)) for name, column in columns.items()}
+    written = JsonEncoder(WRITTEN).encode(some, b"@p").raw()
+    assert written == [b"@p" + orjson.dumps(objects[place]) for place in picked]
+
+
+def test_spans_outside_of_their_block_are_not_written() -> None:
+    encoder = JsonEncoder(parse_schema(json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}]})))
+    for start, size in ((0, -1), (2, 2), (-1, 1), (0, 2**40)):
+        text = Text(np.frombuffer(b"abc", dtype=np.uint8), np.array([0, start]), np.array([3, min(size, 9)]))
+        with pytest.raises(ValueError, match=r"negative size|row 1 points outside"):
+            encoder.encode({"a": text})
