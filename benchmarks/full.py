@@ -3,8 +3,8 @@
     python -m benchmarks.full --n 500000
 
 The first table is events per second and processor time per event, answers held to numpy. The second says what each step of it costs:
-the main thread is sampled (py-spy; the innermost frame of ours decides the step) and its processor time split by the samples; the threads
-of librdkafka and torch are taken from the kernel's own account of them. The steps add up to the whole.
+Python's threads are sampled (py-spy; the innermost frame of ours decides the step) and the processor time of each is split by its own
+samples; that of librdkafka's threads is the kernel's own account of them. The steps add up to the whole.
 """
 
 from __future__ import annotations
@@ -68,12 +68,15 @@ def expected(of: events.Events) -> Floats:
 
 
 class Profile:
-    """py-spy on the main thread, and the kernel's account of all threads, from the first output on."""
+    """py-spy on all Python threads, and the kernel's account of every thread, from the first output on.
+
+    samples: by thread, how often each step was seen; used_s: by thread, its kernel name and processor seconds.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.samples: Counter[str] = Counter()
-        self.threads: dict[str, float] = {}
+        self.samples: dict[int, Counter[str]] = {}
+        self.used_s: dict[int, tuple[str, float]] = {}
         self.lines: Counter[str] = Counter()
 
     def __call__(self, program: Program) -> None:
@@ -81,31 +84,21 @@ class Profile:
         if pyspy is None:
             raise SystemExit("py-spy cannot be installed here")
         file = SCRATCH / "full.profile"
-        command = [
-            pyspy,
-            "record",
-            "--pid",
-            str(program.pid),
-            "--rate",
-            "200",
-            "--format",
-            "raw",
-            "--threads",
-            "--nonblocking",
-            "--output",
-            str(file),
-        ]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as spy:
+        file.unlink(missing_ok=True)
+        command = [pyspy, "record", "--pid", str(program.pid), "--rate", "200", "--threads", "--nonblocking", "--format", "raw"]
+        with subprocess.Popen([*command, "--output", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as spy:
             time.sleep(0.3)
             before = _threads(program.pid)
             time.sleep(self._seconds)
             after = _threads(program.pid)
             spy.send_signal(signal.SIGINT)
-        self.threads = {name: seconds - before.get(name, 0.0) for name, seconds in after.items()}
+        self.used_s = {tid: (name, seconds - before.get(tid, ("", 0.0))[1]) for tid, (name, seconds) in after.items()}
         for line in file.read_text().splitlines():
             stack, _, count = line.rpartition(" ")
-            frame = next((frame for frame in reversed(stack.split(";")) if "stream_infer/" in frame), "")
-            self.samples[_step(frame)] += int(count)
+            thread, *frames = stack.split(";")
+            frame = next((frame for frame in reversed(frames) if "stream_infer/" in frame), "")
+            tid = int(re.findall(r"\((?:0x)?\w+\)", thread)[0].strip("()"), 0)
+            self.samples.setdefault(tid, Counter())[_step(frame)] += int(count)
             self.lines[frame] += int(count)
 
 
@@ -114,17 +107,16 @@ def _installed() -> str | None:
     return None if python is None else str(python.with_name("py-spy"))
 
 
-def _threads(pid: int) -> dict[str, float]:
-    """Processor seconds of each kind of thread: python's main one, librdkafka's, others."""
-    found: dict[str, float] = {}
+def _threads(pid: int) -> dict[int, tuple[str, float]]:
+    """Name and processor seconds of each thread."""
+    found: dict[int, tuple[str, float]] = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
             text = (task / "stat").read_text()
         except OSError:
             continue
         name = text[text.index("(") + 1 : text.rindex(")")]
-        kind = "python" if int(task.name) == pid else "librdkafka threads" if name.startswith("rdk") else "other threads"
-        found[kind] = found.get(kind, 0.0) + sum(map(int, text.rpartition(")")[2].split()[11:13])) / TICKS
+        found[int(task.name)] = name, sum(map(int, text.rpartition(")")[2].split()[11:13])) / TICKS
     return found
 
 
@@ -134,13 +126,14 @@ def _step(frame: str) -> str:
 
 
 def steps(profile: Profile, cpu_us: float) -> list[tuple[str, float]]:
-    """µs per event of each step, the largest first; their sum is cpu_us."""
-    all_s, samples = sum(profile.threads.values()), sum(profile.samples.values())
-    if not all_s or not samples:
-        return []
-    found = {name: seconds / all_s * cpu_us for name, seconds in profile.threads.items() if name != "python"}
-    python_us = profile.threads.get("python", 0.0) / all_s * cpu_us
-    found |= {name: count / samples * python_us for name, count in profile.samples.items()}
+    """µs per event of each step, the largest first; their sum is cpu_us. A thread's time goes to steps as its own samples do."""
+    all_s = sum(seconds for _, seconds in profile.used_s.values())
+    found: dict[str, float] = {}
+    for tid, (name, seconds) in profile.used_s.items():
+        unseen = "librdkafka threads" if name.startswith("rdk") else "other threads"
+        seen = profile.samples.get(tid) or Counter({unseen: 1})
+        for step, count in seen.items():
+            found[step] = found.get(step, 0.0) + seconds / all_s * cpu_us * count / seen.total()
     return sorted(found.items(), key=lambda pair: -pair[1])
 
 

@@ -51,9 +51,14 @@ class Cluster:
         self.pid = pid
         self.admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
 
-    def create(self, topic: str, partitions: int) -> None:
-        """An empty topic; one of that name must not be there."""
-        config = {"retention.ms": "-1", "segment.bytes": str(256 << 20), "segment.ms": str(10 * 365 * 86_400_000)}
+    def create(self, topic: str, partitions: int, keep_bytes: int = -1) -> None:
+        """An empty topic; one of that name must not be there. keep_bytes: of each partition."""
+        config = {
+            "retention.ms": "-1",
+            "retention.bytes": str(keep_bytes),
+            "segment.bytes": str(256 << 20),
+            "segment.ms": str(10 * 365 * 86_400_000),
+        }
         for future in self.admin.create_topics([NewTopic(topic, partitions, 1, config=config)], operation_timeout=30.0).values():
             future.result()
         # Asked too early, librdkafka keeps the answer "no leader" for longer than one can wait.

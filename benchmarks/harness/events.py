@@ -71,13 +71,13 @@ class Events:
         return self.user % partitions
 
 
-def events(count: int, *, keys: int = 10_000, zipf: float = 0.0, per_second: float = 1000.0, seed: int = 1) -> Events:
-    """The records of one run; the same settings give the same records. per_second: of event time."""
-    draw = np.random.default_rng(seed)
+def events(count: int, *, keys: int = 10_000, zipf: float = 0.0, per_second: float = 1000.0, seed: int = 1, first: int = 0) -> Events:
+    """Records [first, first + count) of one run; the same settings give the same records. per_second: of event time."""
+    draw = np.random.default_rng(seed + first)
     user = zipf_keys(draw, count, keys, zipf)
     x = draw.integers(-64, 65, (count, INPUTS)) / 8.0
-    at_ms = BEGIN_MS + (np.arange(count) * 1000.0 / per_second).astype(np.int64)
-    return Events(user, x, at_ms, np.arange(count, dtype=np.int64) % 50)
+    at_ms = BEGIN_MS + (np.arange(first, first + count) * 1000.0 / per_second).astype(np.int64)
+    return Events(user, x, at_ms, np.arange(count, dtype=np.int64) % 50, first)
 
 
 def scores(of: Events) -> Floats:

@@ -26,12 +26,22 @@ def fill(cluster: Cluster, given: dict[str, Any]) -> str:
     topic = "bench-in-" + "-".join(str(value) for value in given.values())
     if topic not in cluster.topics():
         cluster.create(topic, given["partitions"])
-        command = [sys.executable, "-m", "benchmarks.harness.preload", cluster.bootstrap, topic, json.dumps(given)]
-        subprocess.run(command, check=True, cwd=ROOT)
+        _send(cluster, topic, given)
     found = sum(cluster.ends(topic, given["partitions"]).values())
     if found != given["count"]:
         raise RuntimeError(f"{topic} holds {found} records and should hold {given['count']}: it was left half filled")
     return topic
+
+
+def refill(cluster: Cluster, topic: str, given: dict[str, Any], first: int, count: int) -> int:
+    """More events behind those that the topic holds already, which were `first`. Returns how many it holds now."""
+    _send(cluster, topic, {**given, "count": count, "first": first})
+    return first + count
+
+
+def _send(cluster: Cluster, topic: str, given: dict[str, Any]) -> None:
+    command = [sys.executable, "-m", "benchmarks.harness.preload", cluster.bootstrap, topic, json.dumps(given)]
+    subprocess.run(command, check=True, cwd=ROOT)
 
 
 def made(given: dict[str, Any]) -> events.Events:
