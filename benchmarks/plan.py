@@ -1,6 +1,6 @@
 """plan: is `stream-infer plan` right? What it says of one worker, and what the same topology then does on a real broker.
 
-`python -m benchmarks.plan [--rates 500,5000,20000] [--seconds 10] [--repeats 3]`. The topology is that of benchmarks.latency. The plan
+`python -m benchmarks.plan [--rates 500,5000,20000] [--seconds 10] [--repeats 3]`. The topology is the linear one of benchmarks.latency. The plan
 asks the broker for the costs of its client, then records come from the open-loop generator, and answers are read as they become visible.
 A plan speaks of workers that have a core each: the time that the worker was ready to run and had none is told beside.
 """
@@ -29,10 +29,7 @@ from benchmarks.harness.case import Case, Load, environment, variables
 from benchmarks.harness.delay import WAKE_COUNT, Phases, Sink
 from benchmarks.harness.processes import Program, tree
 
-CASES = {
-    "linear": ours.case("plan-linear", "8 numbers into a linear model", "eo", ours.linear),
-    "windowed": ours.case("plan-windowed", "15 windowed features into a linear model", "eo", ours.windowed("sliding")),
-}
+CASE = ours.case("plan", "8 numbers into a linear model", "eo", ours.linear)
 
 
 def waited_s(pid: int) -> float:
@@ -87,7 +84,6 @@ def run(broker: Cluster, case: Case, rates: list[float], wanted: argparse.Namesp
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="what `stream-infer plan` says, and what then happens")
-    parser.add_argument("--cases", default="linear,windowed")
     parser.add_argument("--rates", default="500,5000,20000")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each rate (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
@@ -98,25 +94,24 @@ def main() -> int:
     rates = [float(rate) for rate in wanted.rates.split(",")]
     result: dict[str, Any] = {"benchmark": "plan", "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(), "rows": []}
     SCRATCH.mkdir(exist_ok=True)
-    heads = ["topology", "rows/s", "workers", "mean ms", "p50 ms said", "did", "p99 ms said", "did", "cores said", "did"]
+    heads = ["rows/s", "workers", "mean ms", "p50 ms said", "did", "p99 ms said", "did", "cores said", "did"]
     heads += ["without a core, s/s", "valid"]
     print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
     with cluster(wanted.broker_folder) as broker:
-        for name in wanted.cases.split(","):
-            runs = [run(broker, CASES[name], rates, wanted) for _ in range(wanted.repeats)]
-            for place, rate in enumerate(rates):
-                rows = [one[place] for one in runs]
-                result["rows"].append({"case": name, "rate": rate, "runs": rows})
-                print(_line(name, rate, rows), flush=True)
+        runs = [run(broker, CASE, rates, wanted) for _ in range(wanted.repeats)]
+    for place, rate in enumerate(rates):
+        rows = [one[place] for one in runs]
+        result["rows"].append({"rate": rate, "runs": rows})
+        print(_line(rate, rows), flush=True)
     wanted.out.parent.mkdir(parents=True, exist_ok=True)
     wanted.out.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 
-def _line(name: str, rate: float, rows: list[dict[str, Any]]) -> str:
+def _line(rate: float, rows: list[dict[str, Any]]) -> str:
     said = [row["plan"]["forecast"] for row in rows if row["plan"]["forecast"]]
     if not said:
-        return f"| {name} | {rate:,.0f} | {rows[0]['plan']['why_not']} |"
+        return f"| {rate:,.0f} | {rows[0]['plan']['why_not']} |"
 
     def middle(found: list[dict[str, Any]], figure: str) -> float:
         return statistics.median(one[figure] for one in found)
@@ -126,7 +121,7 @@ def _line(name: str, rate: float, rows: list[dict[str, Any]]) -> str:
     cells += [f"{middle(said, f'{at}_ms'):.1f} | {middle(did, at):.1f}" for at in ("p50", "p99")]
     cells += [f"{middle(said, 'busy'):.2f} | {middle(did, 'cores'):.2f}", f"{middle(did, 'starved'):.2f}"]
     cells += [f"{sum(one['valid'] for one in did)} of {len(did)}"]
-    return f"| {name} | {rate:,.0f} | {' | '.join(cells)} |"
+    return f"| {rate:,.0f} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
