@@ -1,8 +1,8 @@
 """plan: is `stream-infer plan` right? What it says of one worker, and what the same topology then does on a real broker.
 
-`python -m benchmarks.plan [--rates 500,5000,20000] [--seconds 10] [--repeats 3]`. The topology is the linear one of benchmarks.latency. The plan
-asks the broker for the costs of its client, then records come from the open-loop generator, and answers are read as they become visible.
-A plan speaks of workers that have a core each: the time that the worker was ready to run and had none is told beside.
+`python -m benchmarks.plan [--rates 500,5000,20000] [--seconds 10] [--repeats 3]`. The topology is the linear one of benchmarks.latency.
+The plan asks the broker for the costs of its client; then records come from the open-loop generator, and answers are read as they
+become visible. A plan speaks of workers that have a core each: how long the worker was ready to run and had none is told beside.
 """
 
 from __future__ import annotations
