@@ -28,7 +28,8 @@ _DTYPES = {"?": "bool", "i4": "int32", "i8": "int64", "f4": "float32", "f8": "fl
 _NAMES = {np.dtype(name): code for code, name in _DTYPES.items()}
 _UNSIGNED: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 
-Head = Mapping[str, int | float | str | bool | None]
+Said = int | float | str | bool | list[float] | None
+Head = Mapping[str, Said]
 
 
 class BlockError(ValueError):

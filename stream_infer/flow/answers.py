@@ -7,9 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.codec.block import Said
 from stream_infer.flow.deciding import Choice
 from stream_infer.records import Column, Floats, Ints, Lists, Numbers, Text
 from stream_infer.topology.plan import DecideStep
+
+
+SAID = ("stage", "propensities", "policy_version", "source_topic", "offsets", "cut")  # the same in all rows of a chunk
 
 
 class Answers:
@@ -47,6 +51,13 @@ class Answers:
     def column(self, name: str) -> Column:
         """A field of codec.internal.PREDICTION, of the rows taken last."""
         return self._makers[name]()
+
+    def said(self) -> dict[str, Said]:
+        """The fields that are the same in all rows, by the names in SAID."""
+        choice = self._choice
+        lists: dict[str, Said] = {"propensities": choice.shares.tolist(), "offsets": self._offsets.tolist()}
+        topic = choice.flowing.topic
+        return lists | {"stage": self._step.name, "policy_version": choice.policy_version, "source_topic": topic, "cut": self._cut}
 
     def first(self, choice: Choice) -> Numbers:
         """float64[rows]: the first output of the chosen model; NaN where it did not answer."""

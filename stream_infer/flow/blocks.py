@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stream_infer.codec.block import Block, BlockError, read_block, write_blocks
+from stream_infer.codec.block import Block, BlockError, Head, read_block, write_blocks
 from stream_infer.codec.schema import parse_schema
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.rows import BAD, GOOD, Bad, Rows, absent, concat_rows
@@ -78,9 +78,10 @@ class BlockEmitter:
     def __init__(self, topic: str, source: int) -> None:
         self._topic, self._source = topic, source
 
-    def rows(self, columns: Mapping[str, Column], count: int, partition: int) -> list[Produce]:
-        """`count` rows into one partition, in as few records as they fit into."""
-        blocks = write_blocks(columns, count, {"source": self._source, "mark": None}) if count else []
+    def rows(self, columns: Mapping[str, Column], count: int, partition: int, said: Head | None = None) -> list[Produce]:
+        """`count` rows into one partition, in as few records as they fit into. said: of all rows at once."""
+        head = {"source": self._source, "mark": None, **(said or {})}
+        blocks = write_blocks(columns, count, head) if count else []
         return [self._produce(blocks, partition)] if blocks else []
 
     def mark(self, reached: int, partition: int) -> Produce:

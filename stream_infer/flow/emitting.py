@@ -14,7 +14,7 @@ from stream_infer.codec.internal import CUT, REJECT
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import FieldSchema, parse_schema
 from stream_infer.feedback import Joined
-from stream_infer.flow.answers import Answers
+from stream_infer.flow.answers import SAID, Answers
 from stream_infer.flow.blocks import BlockEmitter
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.deciding import Choice, answer_keys
@@ -40,8 +40,7 @@ class AnswerEmitter:
         if stream is not None:
             schema = parse_schema(stream.schema, stream.name)
             self._fields, self._encoder = schema.fields, RowEncoder(schema, stream.format, stream.framing)
-        names = {field.name for field in self._fields}
-        self._left_out = [name for name in PREDICTION_FIELDS if name not in names and name != "prediction_id"]
+        self._logged, self._said = _logged(step, {field.name for field in self._fields})
         self._decisions = BlockEmitter(decisions_topic, partition)
         # Partition p answers into partition p where the counts allow it: then the order of the input is the order of the output.
         self._into = partition if stream is not None and stream.partitions == partitions else None
@@ -68,16 +67,33 @@ class AnswerEmitter:
 
     def _decided(self, count: int, context: Matrix) -> list[Produce]:
         """Nothing where the predictions say it all."""
-        columns: dict[str, Column] = {name: self._answers.column(name) for name in self._left_out}
+        columns: dict[str, Column] = {name: self._answers.column(name) for name in self._logged}
         if context.shape[1]:
             columns["features"] = Lists.of_matrix(context)
-        if not columns:
+        if not columns and not self._said:
             return []
-        return self._decisions.rows({"prediction_id": self._answers.column("prediction_id"), **columns}, count, self._partition)
+        said = self._answers.said()
+        head = {name: said[name] for name in self._said}
+        return self._decisions.rows({"prediction_id": self._answers.column("prediction_id"), **columns}, count, self._partition, head)
 
     def answers(self, choice: Choice) -> Numbers:
         """float64[rows]: the first output of the chosen model."""
         return self._answers.first(choice)
+
+
+def _logged(step: DecideStep, told: set[str]) -> tuple[list[str], list[str]]:
+    """What the decision log holds: columns, and what is said once for all rows. told: fields of the predictions.
+
+    Without predictions it is everything. Else it is what they leave out of what no replay can find again: where the row was, how an arm
+    was drawn, what the shadows said.
+    """
+    wanted = set(PREDICTION_FIELDS)
+    if told:
+        wanted = {"source_topic", "source_partition", "source_offset", "cut"}
+        wanted |= {"arm", "propensity", "propensities", "policy_version"} if len(step.arms) > 1 else set()
+        wanted |= {"shadows"} if step.shadows else set()
+    left = [name for name in PREDICTION_FIELDS if name in wanted - told - {"prediction_id"}]
+    return [name for name in left if name not in SAID], [name for name in left if name in SAID]
 
 
 def _finite(column: Lists, field: FieldSchema) -> Lists:

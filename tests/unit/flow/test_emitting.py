@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream_infer.codec.block import Block, rows_of_block
+from stream_infer.flow.blocks import read_blocks
 from stream_infer.sim.play import play
 from stream_infer.sim.scenarios import probe, schema
 from stream_infer.topology.build import load
 from stream_infer.topology.plan import Plan
-from tests.support_flow import SPENT, models_of, payment, plan_of
+from tests.support_flow import SPENT, Pay, models_of, payment, plan_of
 
 PICTURE = schema("Picture", id="string", pixels="string", points="string", packed="bytes", at_ms="long").replace(
     '{"name": "pixels", "type": "string"}', '{"name": "pixels", "type": {"type": "array", "items": "float"}}'
@@ -91,3 +93,19 @@ def test_wide_rows_meet_models_of_many_outputs_and_misfits_are_rejected_alone() 
         (9, "score", "model net: input `points`: got a text that is no numbers joined by `,`"),
         (10, "score", "model net: input `packed`: got 5 bytes, expected 12"),
     ]
+
+
+def decided(plan: Plan, rows: int) -> list[dict[str, Any]]:
+    """The decision log of a run over so many payments."""
+    pay = Pay(plan)
+    pay.send("payments", *map(payment, range(rows)))
+    worker = pay.worker(deterministic=True)
+    pay.settle(worker, done=worker.finished)
+    (log,) = pay.broker.dump(plan.decisions_topic)
+    return [row for block in read_blocks(log) if isinstance(block, Block) for row in rows_of_block(block)]
+
+
+def test_the_decision_log_says_what_predictions_leave_out_and_nothing_twice() -> None:
+    assert decided(spent(), 40) == []
+    where = {"source": 0, "source_topic": "payments", "cut": 1, "source_partition": 0}
+    assert decided(spent(", fields: [answer]"), 40) == [where | {"prediction_id": f"p{n}", "source_offset": n} for n in range(40)]
