@@ -129,6 +129,9 @@ def test_a_run_without_end_keeps_nothing_that_grows(tmp_path: Path) -> None:
         watched.send(range(10 + number, 11 + number))
         watched.work(5)
         watched.observer.look(last=True)
+    while not watched.worker.settled():
+        watched.work(1)
+    watched.observer.look(last=True)
     pace, stats = watched.worker.pace, watched.worker.stats
     kept = [watched.observer.samples, pace.latency_ms, pace.latency_rows, pace.commit_ms]
     assert kept == [[]] * 4
