@@ -8,6 +8,7 @@ Measured: 300 moves at random, none gave a record of before; the first record co
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ class Reader:
         self.consumer = Consumer(config)
         found = handle_of(self.consumer, "consumer", native)
         self._inbox = Inbox(*found) if found else None
+        # What an inbox holds keeps its consumer from ending: forgotten without close(), it would hang the process at its end.
+        self._let_go = weakref.finalize(self, self._inbox.close if self._inbox else _nothing)
         self._header_topics = frozenset(header_topics)
         self._position: dict[Partition, int] = {}  # next offset to give
         self._end: dict[Partition, int] = {}  # where the broker said that a partition ends, while nothing came after it
@@ -153,9 +156,8 @@ class Reader:
 
     def close(self) -> None:
         """Leave the group, if we are in one, and let go of everything."""
-        if self._inbox is not None:
-            self._inbox.close()
-            self._inbox = None
+        self._let_go()
+        self._inbox = None
         self.consumer.close()
 
     def _settle(self) -> None:
@@ -235,6 +237,10 @@ class Reader:
         elif not is_passing(error):
             where = f"{partition[0]}[{partition[1]}]@{offset}" if partition[0] else "the consumer"
             raise explained(error, where)
+
+
+def _nothing() -> None:
+    """What there is to let go of without an inbox."""
 
 
 def end_offsets(consumer: Consumer, partitions: Sequence[Partition]) -> dict[Partition, int]:

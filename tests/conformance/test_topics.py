@@ -28,7 +28,7 @@ def test_the_cluster_says_who_it_is(broker: Broker) -> None:
 
 def test_lag_counts_to_the_high_watermark_even_under_an_open_transaction(broker: Broker, topic: str) -> None:
     """librdkafka's own consumer_lag is measured to the last stable offset: a hanging transaction shows as 0."""
-    cluster = KafkaCluster(topic, broker.bootstrap)
+    cluster = KafkaCluster(topic, broker.bootstrap, "auto")
     name = cluster.topic("t")
     writer, reader = cluster.transport("w"), cluster.transport("r")
     cluster.append(name, [(b"k", b"v")] * 2)

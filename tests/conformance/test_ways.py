@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -140,6 +142,30 @@ def test_a_full_inbox_may_be_closed_at_any_time(made: Made) -> None:
         assert sum(map(len, given)) <= 7 * 2 * max(turn, 1)
         cluster.close()
         cluster._made.clear()
+
+
+@pytest.mark.parametrize("end", ["", "del transport; gc.collect()", "transport.abandon()", "transport.close()"])
+def test_a_process_ends_with_records_in_its_inbox(cluster: KafkaCluster, end: str) -> None:
+    """Forgotten, given up or closed: librdkafka waits for every record that somebody holds."""
+    topic = cluster.topic("t", 2)
+    for number in (0, 1):
+        cluster.append(topic, [(b"k", b"v" * 100)] * 500, number)
+    program = f"""if True:
+        import gc
+        from stream_infer.edge.kafka import KafkaTransport
+        from stream_infer.edge.kafka_client import KafkaSettings
+        transport = KafkaTransport(KafkaSettings({cluster._bootstrap!r}, {topic!r}, {topic!r}, native={cluster._native!r}))
+        for number in (0, 1):
+            transport.follow(({topic!r}, number), 0)
+        given = 0
+        while not given:
+            given += sum(map(len, transport.poll(3, 100)))
+        assert given <= 3
+        {end}
+        print("end")
+    """
+    ended = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=True)
+    assert ended.stdout == b"end\n"
 
 
 def test_topics_with_headers_and_without_are_read_side_by_side(cluster: KafkaCluster) -> None:
