@@ -84,6 +84,21 @@ def _fetch(_typing: Any, _place: Any) -> Any:
     return types.void(types.int64), fetch
 
 
+def _get(_typing: Any, _place: Any, _number: Any) -> Any:
+    def got(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.load(builder.gep(builder.inttoptr(args[0], ir.IntType(64).as_pointer()), [args[1]]), align=1)
+
+    return types.int64(types.int64, types.int64), got
+
+
+def _put(_typing: Any, _place: Any, _number: Any, _value: Any) -> Any:
+    def put(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        builder.store(args[2], builder.gep(builder.inttoptr(args[0], ir.IntType(64).as_pointer()), [args[1]]), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), put
+
+
 def _copy(_typing: Any, _to: Any, _source: Any, _size: Any) -> Any:
     def copied(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         byte = ir.IntType(8).as_pointer()
@@ -115,6 +130,8 @@ put_half: Callable[[int, np.uint64], None] = _storing(32, types.uint64)
 put_word: Callable[[int, np.uint64], None] = _storing(64, types.uint64)
 long_at: Callable[[int], int] = _loading(64, signed=True)
 put_long: Callable[[int, int], None] = _storing(64, types.int64)
+get: Callable[[int, int], int] = _made(_get)  # get(place, i): the i-th int64 from there
+put: Callable[[int, int, int], None] = _made(_put)  # put(place, i, value)
 fetch: Callable[[int], None] = _made(_fetch)  # this place will be wanted soon: its line of memory comes while other work goes on
 copy: Callable[[int, int, int], None] = _made(_copy)  # copy(to, from, bytes): places that do not overlap
 # c_call(function, (a, b, …)) of a C function at this place. All are 64-bit words; of a shorter result the upper half is undefined. At
