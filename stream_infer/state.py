@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import StreamInferError
-from stream_infer.records import Bytes, Ints, Text
+from stream_infer.records import Bools, Bytes, Ints, Text, concat_columns, copy_spans, plain, sealed
 
 Array = NDArray[Any]
 
@@ -27,11 +27,11 @@ class StateError(StreamInferError):
 class Store(Protocol):
     """State of one stage in one task."""
 
-    def changes(self) -> tuple[list[bytes], list[bytes | None]]:
-        """Keys and packed values changed since the last call, None where deleted; clears the marks. A key comes at most once."""
+    def changes(self) -> tuple[Text, Text]:
+        """Keys and packed values changed since the last call, absent where deleted; clears the marks. A key comes at most once."""
         ...
 
-    def restore(self, keys: list[bytes], values: list[bytes | None]) -> None:
+    def restore(self, keys: Text, values: Text) -> None:
         """Apply changelog records in order, later ones win; leaves no marks. StateError on a value of another format."""
         ...
 
@@ -86,6 +86,39 @@ def spans(first: Ints, count: Ints) -> Ints:
     return out
 
 
-def pack_text(keys: Sequence[bytes]) -> Text:
-    """Keys as columns; every row present."""
+def begins_with(keys: Text, prefix: bytes) -> Bools:
+    """bool[n]: whether a key's first bytes are these."""
+    found: Bools = keys.size >= len(prefix)
+    for place, byte in enumerate(prefix):
+        found[found] = keys.blob[keys.start[found] + place] == byte
+    return found
+
+
+def with_prefix(prefix: bytes, keys: Text) -> Text:
+    """The keys, none of them absent, each behind these bytes."""
+    size = keys.size + len(prefix)
+    out = end_to_end(np.empty(int(size.sum()), dtype=np.uint8), size)
+    rows = len(keys)
+    before, width = np.frombuffer(prefix, dtype=np.uint8), np.full(rows, len(prefix), dtype=np.int64)
+    wrong = copy_spans(1, before, np.zeros(rows, dtype=np.int64), width, out.blob, out.start)
+    assert wrong < 0
+    wrong = copy_spans(1, sealed(keys.blob), plain(keys.start), plain(keys.size), out.blob, out.start + len(prefix))
+    assert wrong < 0, f"key {wrong} points outside of its block"
+    return out
+
+
+def pack_text(keys: Sequence[bytes | None]) -> Text:
+    """Keys or values as columns."""
     return Text.of(keys, is_bytes=True)
+
+
+def end_to_end(blob: Bytes, size: Ints) -> Text:
+    """Rows of these sizes that fill a block one after the other."""
+    return Text(blob, np.cumsum(size) - size, size, is_bytes=True)
+
+
+def join_texts(parts: Sequence[Text]) -> Text:
+    """The rows of all parts, one after the other."""
+    joined = concat_columns(parts)
+    assert isinstance(joined, Text)
+    return joined

@@ -9,11 +9,52 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream_infer.features import words as w
 from stream_infer.features.keyed import SWEEP_ROWS, KeyedState
-from stream_infer.features.segments import Segments, sort_rows
 from stream_infer.features.settings import LookupSettings
+from stream_infer.jit import jit
 from stream_infer.records import Bools, Floats, Ints, Text
-from stream_infer.state import Array
+from stream_infer.state import end_to_end, gather_bytes
+
+UPDATES, DELETES, READS = range(3)  # columns of flags
+
+
+@jit
+def work(
+    begin: int,
+    end: int,
+    slots: Ints,
+    flags: Bools,
+    values: Floats,
+    defaults: Floats,
+    rows: Ints,
+    stride: int,
+    listed: Ints,
+    counts: Ints,
+    counters: Ints,
+    out: Floats,
+) -> None:
+    """Work through rows begin … end, one after the other. A key that was deleted has the time w.NEVER: its slot is to be freed.
+
+    slots: int64[n], -1: unknown; flags: bool[n, 3]; values: float64[taken, n]; out: float64[n, taken], filled where rows read.
+    """
+    for i in range(begin, end):
+        base, slot = slots[i] * stride, slots[i]
+        counters[w.TURNS] += flags[i, UPDATES]
+        known = slot >= 0 and rows[base + w.EVENT] > w.NEVER
+        for column in range(len(defaults)):
+            found = np.int64(rows[base + w.ROW + column]).view(np.float64) if known else np.nan
+            out[i, column] = defaults[column] if np.isnan(found) else found
+        if slot >= 0 and flags[i, UPDATES]:
+            for column in range(len(defaults)):
+                rows[base + w.ROW + column] = np.float64(values[column, i]).view(np.int64)
+            rows[base + w.EVENT], rows[base + w.TURN] = 0, counters[w.TURNS]
+            if rows[base + w.MARKS] & w.LISTED == 0:
+                rows[base + w.MARKS] |= w.LISTED
+                listed[counts[w.CHANGED]] = slot
+                counts[w.CHANGED] += 1
+        elif slot >= 0 and flags[i, DELETES]:
+            rows[base + w.EVENT] = w.NEVER
 
 
 class TableState(KeyedState):
@@ -22,8 +63,8 @@ class TableState(KeyedState):
     def __init__(self, settings: LookupSettings, *, sweep_rows: int = SWEEP_ROWS) -> None:
         self.settings = settings
         self._defaults: Floats = np.array([default for _, default in settings.take], dtype=np.float64)
-        self._dtype = np.dtype([("values", "<f8", (len(settings.take),))])
-        super().__init__(self._blank_rows, settings.keys_max, None, sweep_rows)
+        self._dtype = np.dtype([("form", "<u4"), ("turn", "<i8"), ("values", "<f8", (len(settings.take),))])
+        super().__init__(len(settings.take), len(settings.take) & 0xFFFFFF, settings.keys_max, None, sweep_rows)
 
     def apply(self, keys: Text, values: dict[str, Floats], updates: Bools, deletes: Bools, reads: Bools) -> Floats:
         """Work through n rows in order; gives what reading rows find: float64[reads, len(settings.take)].
@@ -32,48 +73,59 @@ class TableState(KeyedState):
         updates, deletes, reads: bool[n], never both of the first two. Unknown keys, null keys and NaN give the default.
         """
         assert not (updates & deletes).any(), "a row of a table either updates or deletes its key"
-        parts = []
-        table = np.empty((len(keys), len(self.settings.take)))
-        for column, (name, _) in enumerate(self.settings.take):
-            table[:, column] = values[name]
-        for piece in self._pieces(updates):
-            parts.append(self._apply(keys.take(piece), table[piece], updates[piece], deletes[piece], reads[piece]))
-            self._advance(np.zeros(piece.stop - piece.start, dtype=np.int64), updates[piece])
-        return np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else np.empty((0, len(self.settings.take)))
+        count = len(keys)
+        flags, numbers = np.empty((count, 3), dtype=np.bool_), np.empty((len(self._defaults), count))
+        flags[:, UPDATES], flags[:, DELETES], flags[:, READS] = updates, deletes, reads
+        for place, (name, _) in enumerate(self.settings.take):
+            numbers[place] = values[name]
+        wanted, out = self._table.wanted(keys, flags), np.empty((count, len(self._defaults)))
+        for begin, end in self._pieces(updates):
+            turns, table = int(self._counters[w.TURNS]), self._table
+            table.find(wanted, begin, end)
+            work(
+                begin,
+                end,
+                wanted.slots,
+                flags,
+                numbers,
+                self._defaults,
+                table.rows,
+                table.stride,
+                table.listed,
+                table.counts,
+                self._counters,
+                out,
+            )
+            if deletes[begin:end].any():
+                dead = np.unique(wanted.slots[begin:end][deletes[begin:end]])
+                dead = dead[dead >= 0]
+                self._free(dead[table.column(w.EVENT)[dead] == w.NEVER])
+            self._end_piece(turns)
+        return out if reads.all() else out[reads]
 
-    def _apply(self, keys: Text, table: Floats, updates: Bools, deletes: Bools, reads: Bools) -> Floats:
-        slots = self._slots(keys, updates)
-        changes = updates | deletes
-        rows = sort_rows(slots, np.zeros(len(slots), dtype=np.int64), changes, reads, self._table.times, None)
-        latest = np.maximum.accumulate(np.where(rows.updates, np.arange(len(slots)), -1))
-        found = self._read(rows, table, deletes, latest)
-        if len(rows.last):
-            self._write(rows, table, updates, latest)
-        out = np.empty_like(found)
-        out[(np.cumsum(reads) - 1)[rows.order[rows.reads]]] = np.where(np.isnan(found), self._defaults, found)
-        return out
+    def _pack(self, slots: Ints) -> Text:
+        rows = np.empty(len(slots), dtype=self._dtype)
+        rows["form"], rows["turn"] = self._form, self._table.column(w.TURN)[slots]
+        width = len(self._defaults)
+        rows["values"] = self._table.rows.reshape(-1, self._table.stride)[slots, w.ROW : w.ROW + width].view(np.float64)
+        return end_to_end(rows.view(np.uint8), np.full(len(slots), self._dtype.itemsize, dtype=np.int64))
 
-    def _read(self, rows: Segments, table: Floats, deletes: Bools, latest: Ints) -> Floats:
-        """latest: the position of the newest change up to each position, over all segments."""
-        segment = rows.reader_segment
-        at = np.where(rows.reads > 0, latest[rows.reads - 1], -1)
-        found: Floats = self._rows["values"][rows.base[segment]]
-        own = np.flatnonzero(at >= rows.start[segment])
-        row = rows.order[at[own]]
-        found[own] = np.where(deletes[row][:, None], np.nan, table[row])
-        return found
+    def _unpack(self, values: Text, slots: Ints) -> int | None:
+        kept = np.flatnonzero(slots >= 0)
+        wrong = kept[values.size[kept] != self._dtype.itemsize]
+        if len(wrong):
+            return int(wrong[0])
+        blob = gather_bytes(values.blob, values.start[kept], values.size[kept])
+        rows = np.frombuffer(blob.tobytes(), dtype=self._dtype)
+        wrong = kept[rows["form"] != self._form]
+        if len(wrong):
+            return int(wrong[0])
+        slots, table = slots[kept], self._table
+        # Of several records of one key the last one is written last, and stays.
+        table.rows.reshape(-1, table.stride)[slots, w.ROW : w.ROW + len(self._defaults)] = rows["values"].view(np.int64)
+        table.column(w.TURN)[slots] = rows["turn"]
+        table.column(w.EVENT)[slots] = 0
+        return None
 
-    def _write(self, rows: Segments, table: Floats, updates: Bools, latest: Ints) -> None:
-        row = rows.order[latest[rows.end[rows.last] - 1]]
-        slot = rows.slot[rows.last]
-        stays = updates[row]
-        turns = int(self._counters["turns"][0]) + np.cumsum(updates)
-        self._rows["values"][slot[stays] + 1] = table[row[stays]]
-        self._table.touch(slot[stays], np.zeros(int(stays.sum()), dtype=np.int64), turns[row[stays]])
-        self._rows["values"][slot[~stays] + 1] = np.nan
-        self._table.free(slot[~stays])
-
-    def _blank_rows(self, count: int) -> Array:
-        rows = np.zeros(count, dtype=self._dtype)
-        rows["values"] = np.nan
-        return rows
+    def _release(self, slots: Ints) -> None:
+        pass

@@ -1,4 +1,4 @@
-"""features.windows: what is known about keys, told to rows that ask and kept up to date by rows that tell. segments → *windows* → flow.
+"""features.windows: what is known about keys, told to rows that ask and kept up to date by rows that tell. engine → *windows* → flow.
 
 (step 3 in the life of an event)
 
@@ -25,17 +25,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.features.extremes import Extremes
+from stream_infer.features import amounts, engine, packing, rings
+from stream_infer.features import words as w
 from stream_infer.features.keyed import SWEEP_ROWS, KeyedState
-from stream_infer.features.keys import NEVER
-from stream_infer.features.latest import Latest
-from stream_infer.features.layout import Layout, Output
-from stream_infer.features.segments import Placed, Segments, sort_rows
+from stream_infer.features.layout import Layout
 from stream_infer.features.settings import FeatureSettings
-from stream_infer.features.sums import Sums, mean, std
-from stream_infer.records import Bools, Floats, Ints, Text
-
-TIME_MAX = 1 << 52  # ms, 140,000 years: times beyond are taken for this
+from stream_infer.records import Bools, Bytes, Floats, Ints, Text, sealed
+from stream_infer.state import Array, end_to_end
 
 
 class FeatureState(KeyedState):
@@ -50,104 +46,116 @@ class FeatureState(KeyedState):
     def __init__(self, settings: FeatureSettings, *, sweep_rows: int = SWEEP_ROWS) -> None:
         self.settings = settings
         self._layout = Layout(settings)
-        super().__init__(self._layout.blank, settings.keys_max, settings.idle_ms, sweep_rows)
+        self._fields = settings.fields()
+        self._packed_size = 256  # bytes of a packed key, as of the last time
+        super().__init__(self._layout.state_words, self._layout.form, settings.keys_max, settings.idle_ms, sweep_rows)
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._rings: Ints = np.zeros(2 * self._layout.ring_words, dtype=np.int64)
+        self._vacant: Ints = np.zeros((len(self._layout.frames), 1 + int(self._layout.plan[0, w.LONGEST])), dtype=np.int64)
+        self._progress: Ints = np.zeros(2, dtype=np.int64)
+        self._tiles: Ints = np.zeros((len(self._layout.frames), 3), dtype=np.int64)
+        self._hold()
 
     def apply(self, keys: Text, times: Ints, values: dict[str, Floats], updates: Bools, reads: Bools) -> Floats:
         """Work through n rows in order; gives the features of the reading ones: float64[reads, len(settings.columns())].
 
         times: int64[n] ms; values: float64[n] for each of settings.fields(), looked at where `updates`; updates, reads: bool[n].
         """
-        times = np.minimum(np.maximum(times, -TIME_MAX), TIME_MAX)
-        parts = []
-        for piece in self._pieces(updates):
-            part = {name: column[piece] for name, column in values.items()}
-            parts.append(self._apply(keys.take(piece), times[piece], part, updates[piece], reads[piece]))
-            self._advance(times[piece], updates[piece])
-        return np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else np.empty((0, self._layout.columns))
-
-    def _apply(self, keys: Text, times: Ints, values: dict[str, Floats], updates: Bools, reads: Bools) -> Floats:
-        slots = self._slots(keys, updates)
-        rows = sort_rows(slots, times, updates, reads, self._table.times, self.settings.idle_ms)
-        layout, state = self._layout, self._rows
-        sums = Sums(layout, rows, state, values)
-        extremes = Extremes(layout, rows, state, values)
-        lists = [Latest(number, k, rows, state, values[name]) for number, (name, k) in enumerate(layout.lists)]
-        placed = [Placed(rows, frame.window) for frame in layout.frames]
-        answers = np.empty((layout.columns, len(rows.reads)))
-        if len(rows.reads):
-            self._read(rows, placed, sums, extremes, lists, answers)
-        if len(rows.last):
-            self._write(rows, placed, sums, extremes, lists, updates)
-        out = np.empty((len(rows.reads), layout.columns))
-        out[(np.cumsum(reads) - 1)[rows.order[rows.reads]]] = answers.T
+        count, layout = len(keys), self._layout
+        flags = np.empty((count, 2), dtype=np.bool_)
+        flags[:, 0], flags[:, 1] = updates, reads
+        moments, numbers = np.empty(count, dtype=np.int64), np.empty((len(self._fields), count))
+        moments[:] = times
+        for place, name in enumerate(self._fields):
+            numbers[place] = values[name]
+        wanted = self._table.wanted(keys, flags)
+        added = np.empty((count, layout.sum_columns), dtype=np.int64), np.empty((count, len(layout.extremes)), dtype=np.int64)
+        out = np.empty((int(np.count_nonzero(reads)), layout.columns))
+        self._progress[w.READ] = 0
+        for begin, end in self._pieces(updates):
+            turns, table = int(self._counters[w.TURNS]), self._table
+            table.find(wanted, begin, end)
+            self._counters[w.CLIPPED] += amounts.amounts_of(begin, end, wanted.slots, flags, numbers, layout.plan, layout.scales, *added)
+            self._tiles[:] = 0
+            while begin < end:
+                if table.rows is not self._held_rows:
+                    self._hold()
+                begin = engine.work(begin, end, wanted.slots, moments, flags, numbers, *added, self._held, out)
+                if begin < end:
+                    self._grow_rings()
+            self._end_piece(turns)
         return out
 
-    def _read(self, rows: Segments, placed: list[Placed], sums: Sums, extremes: Extremes, lists: list[Latest], answers: Floats) -> None:
-        newest = [latest.read() for latest in lists]
-        for number, frame in enumerate(self._layout.frames):
-            seen = sums.read(frame, number, placed[number]) if frame.sums else None
-            peaks = extremes.read(frame, number, placed[number]) if frame.extremes else None
-            for output in self._layout.outputs:
-                if output.frame != number:
-                    continue
-                kind = output.aggregate.kind
-                if kind == "since_last":
-                    answers[output.column] = _since_last(rows, placed[number])
-                elif kind in ("min", "max"):
-                    assert peaks is not None
-                    answers[output.column] = peaks[:, output.place]
-                elif kind in ("last", "last_k"):
-                    _put_newest(output, *newest[output.place], placed[number], answers)
-                else:
-                    assert seen is not None
-                    answers[output.column] = _from_sums(output, seen)
-        known = rows.newest_before[rows.reads]
-        forgotten = known == NEVER
-        if self.settings.idle_ms is not None:
-            forgotten |= rows.times[rows.reads] - known > self.settings.idle_ms
-        answers[:, forgotten] = self._layout.empty[:, None]
-        answers[np.isnan(answers)] = np.nan  # NaN has many bit patterns (0 / 0 gives another one): answers are equal in bits
+    def bytes_used(self) -> int:
+        """Bytes held in arrays, used or reserved."""
+        return super().bytes_used() + self._rings.nbytes + self._vacant.nbytes
 
-    def _write(self, rows: Segments, placed: list[Placed], sums: Sums, extremes: Extremes, lists: list[Latest], updates: Bools) -> None:
-        for number, frame in enumerate(self._layout.frames):
-            if frame.sums:
-                sums.write(frame, number, placed[number])
-            if frame.extremes:
-                extremes.write(frame, number, placed[number])
-            self._counters["late"] += placed[number].late_count()
-        sums.write_totals()
-        for latest in lists:
-            latest.write()
-        self._counters["clipped"] += sums.clipped + extremes.clipped
-        turns = int(self._counters["turns"][0]) + np.cumsum(updates)[rows.order]
-        latest_turn = np.maximum.reduceat(np.where(rows.updates, turns, 0), rows.start)
-        self._table.touch(rows.slot[rows.last], rows.newest[rows.end[rows.last] - 1], latest_turn[rows.last])
+    def _hold(self) -> None:
+        """Tell the engine where everything lies; to be called when an array gives place to another."""
+        layout, table = self._layout, self._table
+        arrays: tuple[Array, ...] = (
+            layout.plan,
+            layout.picks,
+            layout.scales,
+            layout.empty,
+            table.rows,
+            self._rings,
+            self._vacant,
+            self._progress,
+        )
+        arrays += (table.listed, table.counts, self._counters, self._tiles)
+        self._held: Ints = np.array([*(array.ctypes.data for array in arrays), len(self._rings), self._vacant.shape[1]], dtype=np.int64)
+        self._held_rows = table.rows
 
+    def _grow_rings(self) -> None:
+        used, plan = int(self._table.counts[w.USED]), self._layout.plan
+        held = rings.words_held(used, plan, self._table.rows)
+        wider = np.empty(held + held // 2 + 2 * self._layout.ring_words, dtype=np.int64)
+        self._progress[w.RINGS_USED] = rings.move(used, plan, self._table.rows, self._rings, wider)
+        self._rings = wider
+        self._vacant[:] = 0
+        self._hold()
 
-def _from_sums(output: Output, seen: Ints) -> Floats:
-    kind, decimals, at = output.aggregate.kind, output.aggregate.decimals, output.place
-    if kind == "count":
-        return seen[:, at].astype(np.float64)
-    if kind == "sum":
-        return seen[:, at + 1] / 10.0**decimals
-    if kind == "mean":
-        return mean(seen[:, at], seen[:, at + 1], decimals)
-    return std(seen[:, at], seen[:, at + 1], seen[:, at + 2], seen[:, at + 3], decimals)
+    def _pack(self, slots: Ints) -> Text:
+        layout, done, sizes = self._layout, 0, np.empty(len(slots), dtype=np.int64)
+        parts: list[Bytes] = []
+        while done < len(slots) or not parts:
+            block = np.empty((len(slots) - done) * self._packed_size + int(layout.plan[0, w.BYTES_MAX]), dtype=np.uint8)
+            begin = done
+            done = packing.pack(
+                begin, slots, self._form, layout.plan, layout.picks, layout.like, layout.scales, self._table.rows, self._rings, block, sizes
+            )
+            parts.append(block[: int(sizes[begin:done].sum())])
+            if done > begin:
+                self._packed_size = 16 + int(sizes[begin:done].mean())
+        return end_to_end(np.concatenate(parts) if len(parts) > 1 else parts[0], sizes)
 
+    def _unpack(self, values: Text, slots: Ints) -> int | None:
+        layout, done = self._layout, 0
+        start, size, blob = np.ascontiguousarray(values.start), np.ascontiguousarray(values.size), sealed(values.blob)
+        while 0 <= done < len(slots):
+            begin = done
+            done = packing.unpack(
+                begin,
+                blob,
+                start,
+                size,
+                slots,
+                self._form,
+                layout.plan,
+                layout.picks,
+                layout.like,
+                layout.scales,
+                self._table.rows,
+                self._rings,
+                self._vacant,
+                self._progress,
+            )
+            if 0 <= done < len(slots):
+                self._grow_rings()
+        return -1 - done if done < 0 else None
 
-def _since_last(rows: Segments, placed: Placed) -> Floats:
-    seconds = np.maximum(rows.times[rows.reads] - rows.newest_before[rows.reads], 0) / 1000.0
-    return np.where((placed.head >= placed.low) & (placed.head <= placed.high), seconds, np.nan)
-
-
-def _put_newest(output: Output, times: Ints, values: Floats, placed: Placed, answers: Floats) -> None:
-    width = len(output.aggregate.columns())
-    times, values = times[:, :width].T, values[:, :width].T
-    if placed.window.width_ms is None:
-        answers[output.column : output.column + width] = values
-        return
-    tiles = placed.window.tiles(times)
-    inside = (tiles >= placed.low) & (tiles <= placed.high)
-    # What is left stands newest first, without gaps: entries outside are left out, not kept as holes.
-    order = np.argsort(~inside, axis=0, kind="stable")
-    answers[output.column : output.column + width] = np.take_along_axis(np.where(inside, values, np.nan), order, axis=0)
+    def _release(self, slots: Ints) -> None:
+        rings.release(slots, self._layout.plan, self._table.rows, self._rings, self._vacant)

@@ -31,7 +31,7 @@ from stream_infer.feedback.rows import (
 from stream_infer.feedback.stored import META, number_of, pack_meta, pack_waiting, unpack_meta, unpack_waiting
 from stream_infer.feedback_settings import TAKES, FeedbackSettings
 from stream_infer.records import Bools, Ints, Text
-from stream_infer.state import Array, StateError, pack_text
+from stream_infer.state import Array, StateError, end_to_end, pack_text
 
 # A flood of distinct feedback for one prediction must not grow its packed state without end.
 FEEDBACK_ROWS_MAX = 1000
@@ -201,7 +201,7 @@ class FeedbackJoin:
     def _waiting(self) -> dict[bytes, bytes]:
         return {key: value for rows in (self._decisions, self._feedback, *self._early.rows()) for key, value in pack_waiting(rows).items()}
 
-    def changes(self) -> tuple[list[bytes], list[bytes | None]]:
+    def changes(self) -> tuple[Text, Text]:
         """Keys and values of what changed; see Store."""
         ids, packed = self._pending.changes()
         waiting = self._waiting() if self._moved else {}
@@ -211,11 +211,11 @@ class FeedbackJoin:
             keys.append(META)
             values.append(pack_meta(self._sequence))
         self._moved, self._sequence_written = {}, self._sequence
-        return keys, values
+        return pack_text(keys), pack_text(values)
 
-    def restore(self, keys: list[bytes], values: list[bytes | None]) -> None:
+    def restore(self, keys: Text, values: Text) -> None:
         """Apply changelog records; see Store. Early rows are held again: the next call sorts them out as before."""
-        latest = dict(zip(keys, values, strict=True))
+        latest = {key or b"": value for key, value in zip(keys.raw(), values.raw(), strict=True)}
         ids = [key for key in latest if key[:1] == b"P"]
         self._pending.restore([key[1:] for key in ids], [latest[key] for key in ids])
         self._pending.changes()
@@ -242,11 +242,7 @@ class FeedbackJoin:
         if arrays["features"].tolist() != [self._features]:
             raise StateError(f"the join's snapshot has {arrays['features'].tolist()} features, expected {self._features}")
         self._clear()
-        texts = [
-            Text(arrays[name], np.cumsum(arrays[size]) - arrays[size], arrays[size])
-            for name, size in (("keys", "key_size"), ("values", "value_size"))
-        ]
-        self.restore([key or b"" for key in texts[0].raw()], texts[1].raw())
+        self.restore(end_to_end(arrays["keys"], arrays["key_size"]), end_to_end(arrays["values"], arrays["value_size"]))
 
     def bytes_used(self) -> int:
         """Arrays of the pending decisions and an estimate for what Python holds; see Store."""

@@ -21,6 +21,7 @@ from stream_infer.models.linear import LinearModel
 from stream_infer.models.settings import ModelSettings
 from stream_infer.models.version import ModelVersion
 from stream_infer.records import Fetched, Text
+from stream_infer.state import pack_text
 
 MARK_KEY = b"\x00mark"
 
@@ -97,15 +98,15 @@ class VersionTable:
         """All versions in use, by name."""
         return [self._versions[name] for name in sorted(self._versions)]
 
-    def changes(self) -> tuple[list[bytes], list[bytes | None]]:
+    def changes(self) -> tuple[Text, Text]:
         """Store: the versions that took effect since the last call."""
         names = sorted(self._changed)
         self._changed.clear()
-        return [name.encode() for name in names], [self._versions[name].to_bytes() for name in names]
+        return pack_text([name.encode() for name in names]), pack_text([self._versions[name].to_bytes() for name in names])
 
-    def restore(self, keys: list[bytes], values: list[bytes | None]) -> None:
+    def restore(self, keys: Text, values: Text) -> None:
         """Store: undo changes()."""
-        for value in values:
+        for value in values.raw():
             if value is not None:
                 self.apply(value)
         self._changed.clear()
@@ -117,7 +118,7 @@ class VersionTable:
 
     def load(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Store: undo snapshot()."""
-        self.restore([name.encode() for name in arrays], [array.tobytes() for array in arrays.values()])
+        self.restore(pack_text([name.encode() for name in arrays]), pack_text([array.tobytes() for array in arrays.values()]))
 
     def bytes_used(self) -> int:
         """Store: bytes of the payloads."""

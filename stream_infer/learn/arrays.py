@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stream_infer.state import Array, StateError
+from stream_infer.records import Text
+from stream_infer.state import Array, StateError, pack_text
 
 FORMAT = 1
 KEY = b"A"
@@ -23,16 +24,17 @@ class ArrayStore:
         """The arrays have changed since they were last written."""
         self._touched = True
 
-    def changes(self) -> tuple[list[bytes], list[bytes | None]]:
+    def changes(self) -> tuple[Text, Text]:
         """One key with everything, if anything changed; see Store."""
         if not self._touched:
-            return [], []
+            return pack_text([]), pack_text([])
         self._touched = False
-        return [KEY], [bytes([FORMAT]) + b"".join(np.ascontiguousarray(array).tobytes() for array in self.arrays.values())]
+        value = bytes([FORMAT]) + b"".join(np.ascontiguousarray(array).tobytes() for array in self.arrays.values())
+        return pack_text([KEY]), pack_text([value])
 
-    def restore(self, keys: list[bytes], values: list[bytes | None]) -> None:
+    def restore(self, keys: Text, values: Text) -> None:
         """Apply changelog records; see Store."""
-        for _, value in zip(keys, values, strict=True):
+        for _, value in zip(keys.raw(), values.raw(), strict=True):
             size = 1 + sum(array.nbytes for array in self.arrays.values())
             if value is None or len(value) != size or value[0] != FORMAT:
                 raise StateError(

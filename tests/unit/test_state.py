@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer.records import Text
-from stream_infer.state import StateError, cut, gather_bytes, pack_rows, pack_text, unpack_rows
+from stream_infer.state import (
+    StateError,
+    begins_with,
+    cut,
+    end_to_end,
+    gather_bytes,
+    join_texts,
+    pack_rows,
+    pack_text,
+    unpack_rows,
+    with_prefix,
+)
 
 DTYPE = np.dtype([("when", "<i8"), ("ring", "<f8", (3,)), ("flag", "u1")])
 
@@ -48,3 +59,22 @@ def test_spans_are_joined_in_the_given_order(rows: list[bytes], data: st.DataObj
 
 def test_keys_as_text() -> None:
     assert pack_text([b"a", b"", b"\xff"]).raw() == Text.of([b"a", b"", b"\xff"], is_bytes=True).raw() == [b"a", b"", b"\xff"]
+
+
+@given(st.lists(st.lists(st.none() | st.binary(max_size=9), max_size=5), min_size=1, max_size=4))
+def test_texts_end_to_end_and_joined(parts: list[list[bytes | None]]) -> None:
+    there = [row or b"" for rows in parts for row in rows]
+    blob = np.frombuffer(b"".join(there), dtype=np.uint8)
+
+    assert end_to_end(blob, np.array([len(row) for row in there], dtype=np.int64)).raw() == there
+    assert join_texts([pack_text(rows) for rows in parts]).raw() == [row for rows in parts for row in rows]
+
+
+@given(st.lists(st.binary(max_size=20), max_size=9), st.binary(max_size=9), st.data())
+def test_prefixes_go_on_and_are_found(rows: list[bytes], prefix: bytes, data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(len(rows))))
+    keys = pack_text(rows).take(np.array(order, dtype=np.int64))
+
+    assert with_prefix(prefix, keys).raw() == [prefix + rows[i] for i in order]
+    assert begins_with(with_prefix(prefix, keys), prefix).all()
+    assert begins_with(keys, prefix).tolist() == [rows[i].startswith(prefix) for i in order]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream_infer.features.settings import LookupSettings
 from stream_infer.features.table import TableState
 from stream_infer.records import Floats, Text
-from stream_infer.state import StateError, Store
+from stream_infer.state import StateError, Store, join_texts
 
 Row = tuple[bytes | None, float, float, int, bool]  # key, two values, 0 nothing 1 update 2 delete, reads
 
@@ -63,8 +63,9 @@ def test_table_is_a_dict(rows: list[Row], cuts: list[tuple[int, str]]) -> None:
         begin = min(end, len(rows))
         fresh = TableState(SETTINGS, sweep_rows=5)
         if move == "changelog":
-            log |= dict(zip(*state.changes(), strict=True))  # tombstones stay: a fresh state must bear them
-            fresh.restore(list(log), list(log.values()))
+            keys, packed = state.changes()
+            log |= dict(zip(keys.raw(), packed.raw(), strict=True))  # tombstones stay: a fresh state must bear them
+            fresh.restore(Text.of(log, is_bytes=True), Text.of(log.values(), is_bytes=True))
             state = fresh
         elif move == "snapshot":
             fresh.load(state.snapshot())
@@ -93,7 +94,7 @@ def test_later_records_of_the_changelog_win() -> None:
     apply(one, [(b"k", 2.0, 6.0, 1, False), (b"j", 0.0, 0.0, 2, False)])
     second = one.changes()
 
-    two.restore(first[0] + second[0], first[1] + second[1])
+    two.restore(join_texts([first[0], second[0]]), join_texts([first[1], second[1]]))
 
     assert apply(two, [(b"k", 0, 0, 0, True), (b"j", 0, 0, 0, True)])[:, 0].tolist() == [2.0, -1.0]
     assert len(two) == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream_infer.learn.learner import FtrlLogistic, SgdLinear, learner_of
 from stream_infer.models.linear import LinearModel
 from stream_infer.models.settings import LearnerSettings
-from stream_infer.state import StateError, Store
+from stream_infer.state import StateError, Store, pack_text
 
 SGD = LearnerSettings("sgd", rate=0.02, l2=1e-3)
 FTRL = LearnerSettings("ftrl", alpha=0.1, beta=1.0, l1=0.5, l2=0.1)
@@ -21,6 +21,11 @@ BOTH = pytest.mark.parametrize("how", [SGD, FTRL], ids=["sgd", "ftrl"])
 
 def names(wide: int) -> tuple[str, ...]:
     return tuple(f"c{i}" for i in range(wide))
+
+
+def changed(store: Store) -> dict[bytes, bytes | None]:
+    keys, values = store.changes()
+    return {key or b"": value for key, value in zip(keys.raw(), values.raw(), strict=True)}
 
 
 def rows_of(seed: int, rows: int, wide: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,11 +50,11 @@ def test_cuts_and_restarts_change_no_bit(how: LearnerSettings, seed: int, rows: 
         end = data.draw(st.integers(place + 1, rows))
         cut.learn(x[place:end], labels[place:end])
         place = end
-        log |= dict(zip(*cut.changes(), strict=True))
+        log |= changed(cut)
         restart = data.draw(st.sampled_from(["no", "changelog", "snapshot"]))
         fresh = learner_of(how, names(wide))
         if restart == "changelog":
-            fresh.restore(list(log), list(log.values()))
+            fresh.restore(pack_text(list(log)), pack_text(list(log.values())))
             cut = fresh
         elif restart == "snapshot":
             fresh.load(cut.snapshot())
@@ -74,7 +79,7 @@ def test_rows_without_label_or_with_broken_inputs_leave_no_trace(how: LearnerSet
     assert isinstance(learner, Store)
     learner.learn(np.array([[1, 2], [np.nan, 1], [np.inf, 1]], dtype=np.float32), np.array([np.nan, 1.0, 1.0]))
     learner.learn(np.zeros((0, 2), dtype=np.float32), np.zeros(0))
-    assert learner.changes() == ([], [])
+    assert changed(learner) == {}
     assert learner.model().weights.tolist() == [[0.0], [0.0]]
 
 
@@ -194,7 +199,7 @@ def test_state_of_other_inputs_is_refused() -> None:
     with pytest.raises(StateError):
         SgdLinear(SGD, names(4)).load(learner.snapshot())
     with pytest.raises(StateError):
-        SgdLinear(SGD, names(3)).restore(keys, [b"\x02" + values[0][1:]])
+        SgdLinear(SGD, names(3)).restore(keys, pack_text([b"\x02" + (values.raw()[0] or b"")[1:]]))
 
 
 def test_an_unknown_learner_is_refused() -> None:
