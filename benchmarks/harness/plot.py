@@ -16,7 +16,7 @@ mpl.use("Agg")
 mpl.rcParams["svg.hashsalt"] = "stream-infer"  # the same figures give the same file
 from matplotlib import pyplot as plt  # noqa: E402 — the backend comes first
 
-OURS, THEIRS, FLOOR = "#1f6fb4", "#9aa3ab", "#d8dde1"
+OURS, THEIRS, FLOOR = "#1f6fb4", "#7d868e", "#e0a030"
 
 
 def main(path: Path) -> None:
