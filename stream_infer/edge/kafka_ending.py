@@ -7,7 +7,7 @@ end at a time: a producer may be used by any thread, but not for a new transacti
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from stream_infer.flow.transport import Outcome
 
@@ -39,12 +39,10 @@ class Ending:
     def outcome(self, wait_ms: int) -> Outcome | None:
         """What came of it, once; None while it is under way. Raises what the call raised."""
         assert self._call is not None, "the end of nothing"
+        if not wait([self._call], wait_ms / 1000).done:  # result() would time out in the very moment in which the call ends
+            return None
         try:
-            found = self._call.result(wait_ms / 1000)
-        except TimeoutError:
-            if not self._call.done():
-                return None
-            raise
+            found = self._call.result()
         except BaseException:
             self._call = None
             raise

@@ -23,8 +23,8 @@ from stream_infer.records import Fetched
 @dataclass(slots=True)
 class _Reading:
     copy: Copy
-    committed: Mapping[Partition, int | None]  # the group's offsets from before the changelog was read
     batches: Iterator[Fetched]
+    committed: Mapping[Partition, int | None] | None = None  # the group's offsets, asked only where the changelog is empty
 
 
 class Restoring:
@@ -70,12 +70,8 @@ class Restoring:
         return commands
 
     def _begin(self, flow: Flow, task: TaskId) -> None:
-        section = next(s for s in flow.plan.sections if s.name == task[0])
-        owned = [(flow.plan.streams[i.stream].topic, task[1]) for i in section.inputs if not i.is_global]
-        # Before the changelog is read: whoever commits meanwhile writes both, and only the offsets would be seen.
-        committed = self._transport.committed(owned)
         copy = self._standby.take(task) or begun(flow, task, self._transport, self._snapshots)
-        self._reading = _Reading(copy, committed, self._transport.read(copy.changelog, copy.position))
+        self._reading = _Reading(copy, self._transport.read(copy.changelog, copy.position))
 
     def _on(self, flow: Flow) -> list[Command]:
         """One batch; at the end the task begins to work."""
@@ -86,10 +82,17 @@ class Restoring:
             reading.copy.apply(batch)
             self._pace.restored_records += len(batch)
             return []
-        task = self._end().task
+        task = reading.copy.task
+        if not task.saved_lows() and reading.committed is None:
+            # Asking waits for every open transaction of the group, so it is done only where something may be wrong. And then the
+            # changelog is read once more: whoever committed meanwhile wrote both, and only the offsets would be seen.
+            reading.committed = self._transport.committed([p for p in task.inputs() if task.owned(p)])
+            reading.batches = self._transport.read(reading.copy.changelog, reading.copy.position)
+            return []
+        self._end()
         del self._wanted[task.id]
         commands = flow.attach(task)
-        check_state(task, reading.committed)
+        check_state(task, reading.committed or {})
         check_logs(task, flow.ends(), self._transport)
         return commands
 
