@@ -142,7 +142,7 @@ def _options() -> argparse.Namespace:
 
 def run_case(broker: Cluster, case: str, keys: int, wanted: argparse.Namespace) -> dict[str, Any]:
     """All strokes of one case, `repeats` times each."""
-    given = {"count": 2 * keys, "format": "avro", "partitions": wanted.partitions, "keys": keys}
+    given = {"count": 2 * keys, "format": "avro", "partitions": wanted.partitions, "keys": keys, "seed": 1 + list(CASES).index(case)}
     source = preload.fill(broker, given)
     folder = Path(tempfile.mkdtemp(prefix="recovery-", dir=SCRATCH))
     name = f"rec-{case}-{time.time_ns() % 10**9}"
