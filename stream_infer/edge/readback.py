@@ -51,7 +51,7 @@ def read_outcome(plan: Plan, transport: KafkaTransport) -> Outcome:
 def _read(stream: StreamPlan, transport: KafkaTransport) -> Iterator[Rows]:
     intake = Intake(stream)
     for partition in range(stream.partitions):
-        for fetched in transport.read((stream.topic, partition), 0):
+        for fetched in filter(len, transport.read((stream.topic, partition), 0)):
             yield intake.rows(fetched)
 
 
@@ -65,7 +65,7 @@ def _columns(stream: StreamPlan, transport: KafkaTransport) -> tuple[dict[str, C
     values: list[bytes] = []
     skip = PREFIX_BYTES if stream.framing == "confluent" and stream.format == "avro" else 0
     for partition in range(stream.partitions):
-        for fetched in transport.read((stream.topic, partition), 0):
+        for fetched in filter(len, transport.read((stream.topic, partition), 0)):
             rows = intake.rows(fetched)
             assert (rows.flags == GOOD).all(), f"{stream.topic}[{partition}] holds records that are no predictions"
             parts.append(rows)

@@ -171,7 +171,7 @@ def test_partitions_are_counted_and_a_missing_topic_is_named(cluster: Cluster) -
 
 def test_reading_all_stops_at_the_end_as_it_was(cluster: Cluster) -> None:
     topic, transport = cluster.topic("t"), cluster.transport()
-    assert list(transport.read((topic, 0), 0)) == []
+    assert rows_of(list(transport.read((topic, 0), 0))) == []
     transport.produce(topic, blobs([b"k"] * 3), blobs([b"a", b"b", b"c"]), partition=0)
     transport.commit({})
     transport.produce(topic, blobs([b"k"]), blobs([b"taken back"]), partition=0)
