@@ -19,12 +19,15 @@ from stream_infer.flow.standby import Copy, Standby, begun
 from stream_infer.flow.transport import Partition, Transport
 from stream_infer.records import Fetched
 
+PATIENCE = 20  # empty batches in a row, of some 5 ms each, until another task is read
+
 
 @dataclass(slots=True)
 class _Reading:
     copy: Copy
     batches: Iterator[Fetched]
     committed: Mapping[Partition, int | None] | None = None  # the group's offsets, asked only where the changelog is empty
+    waited: int = 0  # empty batches in a row
 
 
 class Restoring:
@@ -34,6 +37,7 @@ class Restoring:
         self._transport, self._clock, self._pace, self._snapshots, self._standby = transport, clock, pace, snapshots, standby
         self._wanted: dict[TaskId, None] = {}
         self._reading: _Reading | None = None
+        self._patience = PATIENCE
 
     def __bool__(self) -> bool:
         return bool(self._wanted)
@@ -47,7 +51,9 @@ class Restoring:
 
     def want(self, tasks: Iterable[TaskId]) -> None:
         """These are ours now."""
-        self._wanted |= dict.fromkeys(tasks)
+        known, new = list(self._wanted), [task for task in tasks if task not in self._wanted]
+        # Those that come back as they were first: a changelog of another may be held open by whoever died.
+        self._wanted = dict.fromkeys(sorted(new, key=lambda task: not self._standby.has_parked(task)) + known)
 
     def drop(self, tasks: Iterable[TaskId]) -> None:
         """These are ours no more; as far as one was read it stays as a copy."""
@@ -81,6 +87,9 @@ class Restoring:
         if batch is not None:
             reading.copy.apply(batch)
             self._pace.restored_records += len(batch)
+            reading.waited = 0 if len(batch) else reading.waited + 1
+            if reading.waited >= self._patience and len(self._wanted) > 1:
+                self._go_on_with_another(reading.copy.task.id)
             return []
         task = reading.copy.task
         if not task.saved_lows() and reading.committed is None:
@@ -90,11 +99,19 @@ class Restoring:
             reading.batches = self._transport.read(reading.copy.changelog, reading.copy.position)
             return []
         self._end()
+        self._patience = PATIENCE
         del self._wanted[task.id]
         commands = flow.attach(task)
         check_state(task, reading.committed or {})
         check_logs(task, flow.ends(), self._transport)
         return commands
+
+    def _go_on_with_another(self, task: TaskId) -> None:
+        """Nothing comes: somebody's transaction is open, and must not hold the others back too."""
+        self._patience *= 2  # so that a slow broker is not taken for one that has nothing
+        self._standby.park(self._end())
+        del self._wanted[task]
+        self._wanted[task] = None
 
     def _end(self) -> Copy:
         assert self._reading is not None

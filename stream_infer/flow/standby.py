@@ -62,6 +62,10 @@ class Standby:
         """A task leaves us, or did not quite come to us; perhaps it comes back, perhaps others may want it kept up."""
         self._parked[copy.task.id] = copy
 
+    def has_parked(self, task: TaskId) -> bool:
+        """Whether it left us a moment ago."""
+        return task in self._parked
+
     def take(self, task: TaskId) -> Copy | None:
         """A task becomes ours: its copy, if there is one."""
         copy = self._followed.pop(task, None)

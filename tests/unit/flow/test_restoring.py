@@ -16,6 +16,7 @@ from stream_infer.flow.task import Snapshot, Task
 from stream_infer.flow.versions import statics
 from stream_infer.flow.worker import Worker
 from stream_infer.sim.transport import SimTransport
+from tests.support import blobs
 from tests.support_flow import Pay, payment, plan_of
 
 TASK: TaskId = ("main", 0)
@@ -108,6 +109,26 @@ def test_others_answer_while_one_is_read_back() -> None:
     assert len(worker.flow.tasks) == 1
     pay.step(worker, times=200)
     assert sorted(pay.ids()) == sorted(f"p{n}" for n in range(220))
+
+
+def test_an_open_transaction_on_one_changelog_holds_nobody_else_back() -> None:
+    """Whoever was killed in the middle of a transaction holds its changelog open until the timeout."""
+    pay = Pay(plan_of(partitions=2))
+    one, two = pay.worker("1"), pay.worker("2")
+    pay.step(one, two, times=20)
+    owned = list(two.flow.tasks)
+    paid(pay, 0, 40)
+    pay.step(one, two, times=20)
+    two.transport.produce(pay.plan.sections[0].state_topic, blobs([b"k"]), blobs([b"v"]), partition=owned[0][1])
+    dead(pay, two)
+    paid(pay, 40, 80)
+    before = len(pay.ids())
+    pay.step(one, times=30)
+
+    assert owned[0] not in one.flow.tasks
+    assert len(pay.ids()) > before
+    pay.step(one, times=100, ms=100)
+    assert sorted(pay.ids()) == sorted(f"p{n}" for n in range(80))
 
 
 def owner_and_other(*workers: Worker) -> tuple[Worker, Worker]:
