@@ -12,7 +12,6 @@ from stream_infer.flow.deciding import Choice
 from stream_infer.records import Column, Floats, Ints, Lists, Numbers, Text
 from stream_infer.topology.plan import DecideStep
 
-
 SAID = ("stage", "propensities", "policy_version", "source_topic", "offsets", "cut")  # the same in all rows of a chunk
 
 

@@ -175,18 +175,31 @@ class Channel:
         """No row received from now on has a lower key."""
         return END if self.ended else self.watermark
 
-    def candidates(self) -> Rows | None:
-        """Held and buffered rows by offset; buffered rows of a stream with decide_at get the key of their due time."""
+    def candidates(self, enough: int | None = None) -> Rows | None:
+        """Held and buffered rows by offset; buffered rows of a stream with decide_at get the key of their due time.
+
+        enough: of a stream without decide_at, so many first rows will do; more may be given.
+        """
+        if self.decide_at is None:
+            return self._first(enough)
         if self._candidates is None:
             self._candidates = self._gathered()
         return self._candidates
+
+    def _first(self, enough: int | None) -> Rows | None:
+        """Joins no more blocks than are asked for: joined all anew after each fetch, what waits would be copied again and again."""
+        count = len(self._blocks)
+        if enough is not None:
+            sizes = np.cumsum([len(block) for block in self._blocks])
+            count = min(count, int(np.searchsorted(sizes, enough)) + 1)
+        if count > 1:
+            self._blocks[:count] = [concat_rows(self._blocks[:count])]
+        return self._blocks[0] if self._blocks else None
 
     def _gathered(self) -> Rows | None:
         parts = [concat_rows(self._blocks)] if self._blocks else []
         if len(self._blocks) > 1:
             self._blocks = [parts[0]]
-        if self.decide_at is None:
-            return parts[0] if parts else None
         if parts:
             rows, due = parts[0], self._dues()
             parts = [Rows(rows.offsets, rows.times, due, rows.flags, rows.columns, rows.bad)]
@@ -195,16 +208,16 @@ class Channel:
         return concat_rows(parts) if parts else None
 
     def release(self, taken: Ints | slice, upto: int) -> Rows:
-        """Take the candidates numbered `taken` (a slice: the first ones).
+        """Take the candidates, as they were given last, numbered `taken` (a slice: the first ones).
 
         Unreleased rows of a stream with decide_at become held where their arrival key is below upto.
         """
-        rows = self.candidates()
+        rows = self._blocks[0] if self.decide_at is None else self.candidates()
         assert rows is not None
         self._candidates = None
         out = rows.take(taken)
         if self.decide_at is None:
-            self._blocks = [rows.take(slice(len(out), None))] if len(out) < len(rows) else []
+            self._blocks[:1] = [rows.take(slice(len(out), None))] if len(out) < len(rows) else []
             if len(out):
                 self.next, self.released = int(out.offsets[-1]) + 1, int(out.keys[-1])
             return out

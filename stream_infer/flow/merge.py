@@ -129,7 +129,7 @@ class Merge:
         parts: list[tuple[Channel, Rows]] = []
         eligible: list[Ints] = []
         for place, channel in enumerate(self.channels):
-            rows = channel.candidates()
+            rows = channel.candidates(self.rows_max)
             if rows is None:
                 continue
             found = self._within(channel, rows, self._limit(channel, key if place <= number else key - 1, now))
@@ -168,7 +168,7 @@ class Merge:
     def _edge(self) -> int | None:
         """The first multiple of every_ms above the lowest key that waits."""
         assert self._every_ms is not None
-        waiting = [int(rows.keys.min()) for c in self.channels if (rows := c.candidates()) is not None and len(rows)]
+        waiting = [lowest for c in self.channels if (lowest := c.lowest()) is not None]
         if waiting and min(waiting) == BEGIN:
             return BEGIN + 1  # rows without a time: rejected ones and tombstones before the first usable row of their channel
         return (min(waiting) // self._every_ms + 1) * self._every_ms if waiting else None
