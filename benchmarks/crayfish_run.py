@@ -28,6 +28,7 @@ from stream_infer.records import Floats, Ints
 
 KEPT = 0.75
 LOOK_S = 0.05
+LOOKS_MIN = 8  # fewer, and a figure is mostly the width of a look
 START_S_MAX = 120.0
 SILENT_S_MAX = 60.0
 READY_S = 1.0  # after the first answer to an event that only asks whether the program is there
@@ -202,7 +203,7 @@ def latencies(ms: Ints) -> dict[str, float]:
 
 
 def _cpu(looks: list[Look], written: Written, appended: Ints, kept: int) -> dict[str, float]:
-    """Processor time per event: of those kept, and of all from the first output on."""
+    """Processor time per event: of those kept, of the last half, of all from the first output on; none where it was too quick."""
     rows = [written.below(one.ends) for one in looks]
     extra = len(written) - len(appended)
     last = next(place for place, row in enumerate(rows) if row >= len(written) or place == len(rows) - 1)
@@ -210,7 +211,7 @@ def _cpu(looks: list[Look], written: Written, appended: Ints, kept: int) -> dict
     halves = (("cpu_us", kept + extra), ("last_half_cpu_us", len(appended) // 2 + extra), ("all_cpu_us", extra + 1))
     for name, least in halves:
         first = next((place for place, row in enumerate(rows) if row >= least), last)
-        if first < last and rows[last] > rows[first]:
+        if last - first >= LOOKS_MIN and rows[last] > rows[first]:
             events, seconds = rows[last] - rows[first], looks[last].at_s - looks[first].at_s
             used, broker = looks[last].case_s - looks[first].case_s, looks[last].broker_s - looks[first].broker_s
             found[name] = used / events * 1e6

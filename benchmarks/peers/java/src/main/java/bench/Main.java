@@ -7,6 +7,8 @@ import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThr
 
 /** One application of Kafka Streams by its name, run until SIGTERM: `java -jar peers.jar NAME option=value …` (see Run). */
 public final class Main {
+    private static final long PARENT_LOOK_MS = 2000;
+
     private Main() {}
 
     public static void main(String[] arguments) throws Exception {
@@ -25,8 +27,24 @@ public final class Main {
             return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
         });
         Runtime.getRuntime().addShutdownHook(new Thread(streams::close));
+        endWithParent();
         streams.start();
         failed.await();
         Runtime.getRuntime().halt(1);
+    }
+
+    /** A harness that was killed cannot end what it started. */
+    private static void endWithParent() {
+        ProcessHandle parent = ProcessHandle.current().parent().orElseThrow();
+        Thread watch = new Thread(() -> {
+            try {
+                while (parent.isAlive()) Thread.sleep(PARENT_LOOK_MS);
+            } catch (InterruptedException error) {
+                Thread.currentThread().interrupt();
+            }
+            Runtime.getRuntime().halt(1);
+        });
+        watch.setDaemon(true);
+        watch.start();
     }
 }
