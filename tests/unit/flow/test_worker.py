@@ -118,7 +118,7 @@ def test_however_a_commit_ends_rows_are_answered_once(how: str) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_while_models_are_at_a_chunk_the_next_one_is_prepared_and_answers_keep_their_order(seed: int) -> None:
     """Passes end in any order; features and answers are those of one chunk after the other."""
-    pay = Pay(plan_of(), seed=seed)
+    pay = Pay(plan_of(SPENT.replace("commit_interval_ms: 1", "commit_interval_ms: 500")), seed=seed)
     pay.send("payments", *map(payment, range(40)))
     worker = pay.worker(chunk_rows_max=4)
     draw = np.random.default_rng(seed)
