@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,13 @@ import torch
 
 from benchmarks.harness import events as made
 from benchmarks.harness import ours
+from stream_infer.cli import load_plan
 from stream_infer.edge.workers import InProcess, load_models
 from stream_infer.flow.transport import Outcome, Ownership, Partition
 from stream_infer.flow.versions import statics
 from stream_infer.flow.worker import Worker
+from stream_infer.models.tensors import write_tensors
 from stream_infer.records import Fetched, Ints, Text
-from stream_infer.cli import load_plan
 
 PARTITIONS = 4
 RESULTS = Path(__file__).parent / "results"
@@ -110,12 +112,10 @@ class Prepared:
 def net(folder: Path) -> dict[str, str]:
     """15 windowed features and 8 fields into an MLP 23-128-64-1."""
     given = ours.windowed("sliding")(folder)
-    from stream_infer.models.tensors import write_tensors  # noqa: PLC0415
-
     columns = [*ours.window_columns(), *(f"x{i}" for i in range(made.INPUTS))]
     draw, widths = np.random.default_rng(1), (len(columns), 128, 64, 1)
     tensors = {"mean": np.zeros(len(columns), np.float32), "scale": np.ones(len(columns), np.float32)}
-    for number, (into, out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for number, (into, out) in enumerate(pairwise(widths)):
         tensors[f"layers.{number}.weight"] = (draw.normal(size=(out, into)) / np.sqrt(into)).astype(np.float32)
         tensors[f"layers.{number}.bias"] = np.zeros(out, np.float32)
     (folder / "net.safetensors").write_bytes(write_tensors(tensors, {"columns": json.dumps(columns), "widths": json.dumps(widths)}))
@@ -195,7 +195,8 @@ def main() -> None:
             runs = [run(parts, batches) for _ in range(options.repeats)]
             cpu, wall = (statistics.median(r[i] for r in runs) for i in (0, 1))
             sent = runs[0][2]
-            print(f"{name:10} {rows:5} rows a batch: {1e6 * cpu / count:7.2f} µs CPU an event, {count / wall:9,.0f} events/s, {sent.commits} commits, ", end="")
+            print(f"{name:10} {rows:5} rows a batch: {1e6 * cpu / count:7.2f} µs CPU an event, {count / wall:9,.0f} events/s, ", end="")
+            print(f"{sent.commits} commits, ", end="")
             print(", ".join(f"{topic} {n / count:.2f} records {sent.bytes[topic] / count:.0f} B" for topic, n in sent.records.items()))
             figures.append({"topology": name, "rows": rows, "count": count, "runs": [{"cpu_s": r[0], "wall_s": r[1]} for r in runs]})
     RESULTS.mkdir(exist_ok=True)

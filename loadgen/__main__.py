@@ -60,7 +60,8 @@ def _send(tables: dict[str, Table], wanted: argparse.Namespace) -> Report | Kept
 def _send_now(payments: Table, wire: Wire, bootstrap: str) -> Kept:
     """Payments alone, each paid at the moment that it is due to leave, beginning when all of them are encoded."""
     if wire.framing == "header":
-        raise EnvironmentMissing("--open-loop sends no headers", got="framing: header", expected="confluent or bare", fix="change the topology")
+        fix = "change the topology"
+        raise EnvironmentMissing("--open-loop sends no headers", got="framing: header", expected="confluent or bare", fix=fix)
     begin_ms = round(time.time() * 1000) + OPEN_LOOP_AHEAD_MS
     paid_at = payments.event_time - payments.event_time[:1] + begin_ms
     columns = payments.columns | {"paid_at_ms": Numbers(paid_at)}

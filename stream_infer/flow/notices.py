@@ -28,7 +28,7 @@ class Read:
 class Pass:
     """A forward pass as it was run. rows: real ones, of all jobs in it; padded: rows of nothing beside them; seconds: what it took.
 
-    waited_s: how long its oldest rows waited for the model; why: what made it leave (see batching.sizing); rows_max: so many could have gone.
+    waited_s: how long its oldest rows waited for the model; why: what made it leave (batching.sizing); rows_max: so many could have gone.
     """
 
     rows: int

@@ -27,4 +27,5 @@ def scored(messages: list[KafkaSourceMessage]) -> list[KafkaSinkMessage]:
 flow = Dataflow("transform")
 reads = {"fetch.queue.backoff.ms": "5"}
 read = op.input("read", flow, KafkaSource([peer.BOOTSTRAP], [peer.IN], batch_size=1000, add_config=reads))
-op.output("write", op.flat_map_batch("score", read, scored), KafkaSink([peer.BOOTSTRAP], peer.OUT, add_config={"linger.ms": str(peer.LINGER_MS)}))
+sink = KafkaSink([peer.BOOTSTRAP], peer.OUT, add_config={"linger.ms": str(peer.LINGER_MS)})
+op.output("write", op.flat_map_batch("score", read, scored), sink)

@@ -26,7 +26,7 @@ def test_a_poisson_schedule_begins_at_its_begin_and_keeps_the_mean_and_the_sprea
     gaps = np.diff(due)
     assert due[0] == BEGIN_US
     assert (gaps >= 0).all()
-    assert gaps.mean() == pytest.approx(1000, rel=0.02)  # σ of the mean: 0.3 %
+    assert gaps.mean() == pytest.approx(1000, rel=0.02)  # standard deviation of the mean: 0.3 %
     assert gaps.std() == pytest.approx(1000, rel=0.03)  # of exponential gaps, the same as their mean
     assert (due == schedule(1000.0, 100_000, BEGIN_US, poisson_seed=3)).all()
 
