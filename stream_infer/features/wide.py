@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.codec.number_text import floats_of_texts
 from stream_infer.features.settings import Input
 from stream_infer.jit import jit
 from stream_infer.records import Bools, Column, Lists, Matrix, Text
@@ -42,7 +43,7 @@ def gap(entry: Input, column: Column, row: int) -> str | None:
         return None if count == entry.size * _FLOAT_BYTES else f"{said}: got {count} bytes, expected {entry.size * _FLOAT_BYTES}"
     lists, good = _lists(entry, one)
     if not good[0]:
-        return f"{said}: got a text that is no numbers joined by `{entry.separator}`"
+        return f"{said}: got a text that is no finite numbers joined by `{entry.separator}`"
     return None if lists.size[0] == entry.size else f"{said}: got {lists.size[0]} numbers, expected {entry.size}"
 
 
@@ -54,27 +55,14 @@ def finite_rows(matrix: Matrix) -> Bools:
 def _lists(entry: Input, column: Column) -> tuple[Lists, Bools]:
     if entry.kind == "numbers":
         assert isinstance(column, Text)
-        return floats_of_texts(column, ord(entry.separator))
+        lists, bad = floats_of_texts(column, ord(entry.separator))
+        return lists, _present(column) & ~bad
     assert isinstance(column, Lists)
     return column, _present(column)
 
 
 def _present(column: Column) -> Bools:
     return np.ones(len(column), dtype=np.bool_) if column.valid is None else column.valid
-
-
-def floats_of_texts(column: Text, separator: int) -> tuple[Lists, Bools]:
-    """Numbers of each text, and which rows are such texts."""
-    rows: list[list[float]] = []
-    good = np.zeros(len(column), dtype=np.bool_)
-    for place, text in enumerate(column.raw()):
-        try:
-            rows.append([] if text is None else [float(part) for part in text.split(bytes([separator]))])
-            good[place] = text is not None
-        except ValueError:
-            rows.append([])
-    size = np.array([len(row) for row in rows], dtype=np.int64)
-    return Lists(np.array([value for row in rows for value in row]), np.cumsum(size) - size, size), good
 
 
 @jit

@@ -90,7 +90,7 @@ def test_wide_rows_meet_models_of_many_outputs_and_misfits_are_rejected_alone() 
     assert [(row["source_offset"], row["stage"], row["reason"]) for row in made["refused"]] == [
         (7, "score", "model net: input `pixels`: got 5 numbers, expected 4"),
         (8, "score", "model net: input `points`: got 2 numbers, expected 3"),
-        (9, "score", "model net: input `points`: got a text that is no numbers joined by `,`"),
+        (9, "score", "model net: input `points`: got a text that is no finite numbers joined by `,`"),
         (10, "score", "model net: input `packed`: got 5 bytes, expected 12"),
     ]
 
