@@ -41,6 +41,7 @@ EXPERIMENTS = ("throughput", "batches", "bursts", "resnet")
 POINTS = (32, 128, 512)
 OVERLOAD = 1.3  # times the steady rate, so that a queue grows
 CALM, BURST = 0.7, 1.1  # the paper's shares of what a program sustains
+CALM_MS_MAX = 1000.0  # a queue from the start-up is still there: no state to return to
 COLUMNS = {
     "throughput": ("cpu_us", "last_half_cpu_us", "all_cpu_us", "whole_process_cpu_us", "rate", "broker_us", "foreign_cores", "bytes_out"),
     "overload": ("rate", "paper_rate", "sent_rate", "cpu_us", "p50_ms", "p99_ms", "foreign_cores"),
@@ -149,7 +150,7 @@ class Crayfish:
                 probe = self.setting(wire, 1, network, [(rates[case.name] * OVERLOAD, self.wanted.probe_s)], live=True)
                 sustained = run(self.broker, case, probe, probe.expected()).get("rate", rates[case.name])
                 calm, burst = sustained * CALM, sustained * BURST
-                phases = [(calm, self.wanted.calm_s), (burst, self.wanted.burst_s), (calm, self.wanted.after_s)]
+                phases = [(calm, self.wanted.warm_s + self.wanted.calm_s), (burst, self.wanted.burst_s), (calm, self.wanted.after_s)]
                 setting = self.setting(wire, 1, network, phases, live=True)
                 found = run(self.broker, case, setting, setting.expected())
                 found |= {"sustained": float(sustained)} | self.recovery(found)
@@ -162,15 +163,15 @@ class Crayfish:
             return {}
         created, ms = run["series"]
         since = (created - created.min()) / 1000
-        calm_s, burst_s = self.wanted.calm_s, self.wanted.burst_s
-        calm = ms[(since >= calm_s * 0.25) & (since < calm_s)]
+        calm_s, burst_s = self.wanted.warm_s + self.wanted.calm_s, self.wanted.burst_s
+        calm = ms[(since >= self.wanted.warm_s) & (since < calm_s)]
         burst = ms[(since >= calm_s) & (since < calm_s + burst_s)]
         p95 = float(np.quantile(calm, 0.95))
         end = calm_s + burst_s
         slow = [second for second in range(int(self.wanted.after_s)) if _half(ms, since, end + second) > p95]
         recovery = float(slow[-1] + 1) if slow else 0.0
-        if slow and slow[-1] == int(self.wanted.after_s) - 1:
-            recovery = float("inf")
+        if p95 > CALM_MS_MAX or (slow and slow[-1] == int(self.wanted.after_s) - 1):
+            recovery = float("nan")  # it was never calm, or has not recovered yet
         found = {"calm_p50_ms": float(np.median(calm)), "calm_p95_ms": p95}
         return found | {"burst_p99_ms": float(np.quantile(burst, 0.99)), "recovery_s": recovery}
 
@@ -201,10 +202,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--overload-s", type=float, default=10.0, help="seconds of too many events; 0: leave it out (default: %(default)s)")
     made.add_argument("--every-s", type=float, default=0.3, help="between two events of batches (default: %(default)s; the paper: 3)")
     made.add_argument("--events", type=int, default=40, help="of batches (default: %(default)s)")
+    made.add_argument("--warm-s", type=float, default=20.0, help="before the calm of bursts, not counted (default: %(default)s)")
     made.add_argument("--calm-s", type=float, default=20.0, help="before a burst (default: %(default)s; the paper: 120)")
     made.add_argument("--burst-s", type=float, default=8.0, help="of a burst (default: %(default)s; the paper: 30)")
     made.add_argument("--after-s", type=float, default=20.0, help="after a burst (default: %(default)s)")
-    made.add_argument("--probe-s", type=float, default=8.0, help="of too many events, to see what it sustains (default: %(default)s)")
+    made.add_argument("--probe-s", type=float, default=15.0, help="of too many events, to see what it sustains (default: %(default)s)")
     made.add_argument("--images", type=int, default=40, help="events of resnet (default: %(default)s)")
     made.add_argument("--partitions", type=int, default=4)
     made.add_argument("--commit-ms", type=int, default=500)
