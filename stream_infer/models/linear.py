@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
 
+from stream_infer.jit import jit
 from stream_infer.models.base import model_error
 from stream_infer.models.tensors import read_tensors, write_tensors
-from stream_infer.records import Floats, Matrix
+from stream_infer.records import Floats, Matrix, plain
 
 LINKS = ("identity", "logistic")
 
@@ -29,8 +30,11 @@ class LinearModel:
     link: str
     columns: tuple[str, ...] = ()
     digest: str = ""
+    _plain: tuple[Floats, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        arrays = tuple(plain(array.astype(np.float64)) for array in (self.weights, self.bias, self.mean, self.scale))
+        object.__setattr__(self, "_plain", arrays)
         if not self.columns:
             object.__setattr__(self, "columns", tuple(str(i) for i in range(len(self.mean))))
         if not self.digest:
@@ -45,13 +49,10 @@ class LinearModel:
         """x: float32[n, k]. Returns float64[n, outputs]; a row's answer does not depend on its neighbours or on n."""
         if x.ndim != 2 or x.shape[1] != len(self.columns):
             raise model_error("the input matrix has another width", "linear model", got=str(x.shape), expected=f"(n, {len(self.columns)})")
-        standardised = np.ascontiguousarray(((x.astype(np.float64) - self.mean) / self.scale).T)
-        # One column after the other and not a matrix product: BLAS picks another kernel, hence another order of adding, by the
-        # size of the batch, and an answer would then depend on who else was in it.
-        out = np.repeat(self.bias[:, None], len(x), axis=1)
-        for column, weights in zip(standardised, self.weights[:, :, None], strict=True):
-            out += weights * column
-        return np.ascontiguousarray((logistic(out) if self.link == "logistic" else out).T)
+        out = np.empty((len(x), len(self.bias)))
+        weights, bias, mean, scale = self._plain
+        _scores(plain(x), weights, bias, mean, scale, out)
+        return logistic(out) if self.link == "logistic" else out
 
     def to_bytes(self) -> bytes:
         """A safetensors file; the same model gives the same bytes."""
@@ -101,6 +102,18 @@ class LinearModel:
         """What a learner answers with before its first version."""
         wide = len(columns)
         return LinearModel(np.zeros((wide, 1)), np.zeros(1), np.zeros(wide), np.ones(wide), link, columns)
+
+
+@jit
+def _scores(x: Matrix, weights: Floats, bias: Floats, mean: Floats, scale: Floats, out: Floats) -> None:
+    """Input after input, row by row, and not a matrix product: BLAS picks another kernel, hence another order of adding, by the size of
+    the batch, and an answer would then depend on who else was in it."""
+    for row in range(len(x)):
+        for output in range(len(bias)):
+            total = bias[output]
+            for place in range(len(mean)):
+                total += weights[place, output] * ((np.float64(x[row, place]) - mean[place]) / scale[place])
+            out[row, output] = total
 
 
 def logistic(scores: Floats) -> Floats:

@@ -30,7 +30,7 @@ def test_while_a_model_stands_still_no_more_is_read_than_there_is_room_for() -> 
     assert worker.flow.buffered() <= ROOM + POLL_ROWS_MAX
 
     forwarder.held = False
-    pay.settle(worker, done=lambda: worker.stats.rows_answered == 20_000 and not worker.flow.dirty())
+    pay.settle(worker, done=lambda: worker.stats.rows_answered == 20_000 and worker.settled())
     assert pay.ids() == [f"p{number}" for number in range(20_000)]
 
 

@@ -42,7 +42,7 @@ def run(late: str, *, deterministic: bool = False) -> Pay:
     pay = Pay(plan_of(stages(late)))
     pay.send("payments", *(payment(number) for number in range(5)))
     worker = pay.worker(deterministic=deterministic, wall=lambda: 4_000)
-    pay.settle(worker, done=None if deterministic else lambda: worker.flow.stats.rows_in == 5 and not worker.flow.dirty())
+    pay.settle(worker, done=None if deterministic else lambda: worker.flow.stats.rows_in == 5 and worker.settled())
     pay.step(worker, times=20)  # until the commit is over
     pay.late = dict(worker.flow.sizing.late)  # type: ignore[attr-defined]
     return pay
