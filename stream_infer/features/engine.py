@@ -3,12 +3,11 @@
 What a window knows of a key is a ring of tiles, oldest first, one for each stretch of hop_ms in which there was an update. A tile is
 its number, the key's totals *as they were before it*, and the extremes of its own rows. What lies in a window is then a difference of
 two totals, whatever its length, and exact because all numbers are integers (values in fixed point): it does not depend on the order of
-adding, and even a total that runs over 2^63 gives true differences. Extremes cannot be taken back: the row keeps those over all tiles
-of the ring (its peaks), and they are looked for anew when a tile leaves that had one of them. A minimum is kept as the maximum of
-negated values; floats are kept as integers of the same order.
+adding, and even a total that runs over 2^63 gives true differences. Extremes cannot be taken back: the row keeps those over the ring
+(its peaks), looked for anew when a tile leaves that had one. A minimum is the maximum of negated values, a float an integer in order.
 
-A ring lies in a block of `rings` that holds 1, 2, 4, … tiles, and moves to a larger one when it is full: most keys have few tiles.
-Blocks that were left are listed in `vacant` by frame and how many tiles fit, each with the next one's place (+ 1) in its first word.
+A ring lies in a block of `rings` for 1, 2, 4, … tiles, and moves to a larger one when it is full: most keys have few tiles. Blocks that
+were left are listed in `vacant` by frame and size, each with the next one's place (+ 1) in its first word.
 """
 
 from __future__ import annotations

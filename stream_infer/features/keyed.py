@@ -132,8 +132,7 @@ class KeyedState(ABC):
 
     def forget(self, keys: Text) -> int:
         """Remove these keys and all that is known about them; gives how many were known. Their tombstones are changes."""
-        slots = np.unique(self._table.slots(keys))
-        slots = slots[slots >= 0]
+        slots = once(self._table.slots(keys))
         self._free(slots)
         return len(slots)
 
@@ -165,9 +164,9 @@ class KeyedState(ABC):
             )
         if not kept.all():
             # A key that was deleted and came again is there; one whose last record is a tombstone is not.
-            rows = np.flatnonzero(wanted.slots >= 0)[::-1]
-            slots, last = np.unique(wanted.slots[rows], return_index=True)
-            self._free(slots[~kept[rows[last]]])
+            last, slots = np.zeros(self._table.capacity, dtype=np.int64), once(wanted.slots)
+            np.maximum.at(last, np.maximum(wanted.slots, 0), np.where(wanted.slots >= 0, np.arange(len(keys)), 0))
+            self._free(slots[~kept[last[slots]]])
 
     def _pieces(self, updates: Bools) -> Iterator[tuple[int, int]]:
         """The rows of a call, cut after each row that a sweep follows. The caller ends each piece with `_end_piece`."""
@@ -198,3 +197,10 @@ class KeyedState(ABC):
     def _evict(self, slots: Ints) -> None:
         self._free(slots)
         self._counters[w.EVICTED] += len(slots)
+
+
+def once(slots: Ints) -> Ints:
+    """The slots that are not -1, each once, in the order of their first places: what happens to them must not depend on their numbers."""
+    slots = slots[slots >= 0]
+    order: Ints = slots[np.sort(np.unique(slots, return_index=True)[1])]
+    return order

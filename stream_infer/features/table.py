@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.features import words as w
-from stream_infer.features.keyed import SWEEP_ROWS, KeyedState
+from stream_infer.features.keyed import SWEEP_ROWS, KeyedState, once
 from stream_infer.features.settings import LookupSettings
 from stream_infer.jit import jit
 from stream_infer.records import Bools, Floats, Ints, Text
@@ -97,8 +97,7 @@ class TableState(KeyedState):
                 out,
             )
             if deletes[begin:end].any():
-                dead = np.unique(wanted.slots[begin:end][deletes[begin:end]])
-                dead = dead[dead >= 0]
+                dead = once(wanted.slots[begin:end][deletes[begin:end]])
                 self._free(dead[table.column(w.EVENT)[dead] == w.NEVER])
             self._end_piece(turns)
         return out if reads.all() else out[reads]

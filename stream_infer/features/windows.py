@@ -30,7 +30,7 @@ from stream_infer.features import words as w
 from stream_infer.features.keyed import SWEEP_ROWS, KeyedState
 from stream_infer.features.layout import Layout
 from stream_infer.features.settings import FeatureSettings
-from stream_infer.records import Bools, Bytes, Floats, Ints, Text, sealed
+from stream_infer.records import Bools, Bytes, Floats, Ints, Text, plain, sealed
 from stream_infer.state import Array, end_to_end
 
 
@@ -109,10 +109,11 @@ class FeatureState(KeyedState):
         self._held: Ints = np.array([*(array.ctypes.data for array in arrays), len(self._rings), self._vacant.shape[1]], dtype=np.int64)
         self._held_rows = table.rows
 
-    def _grow_rings(self) -> None:
-        used, plan = int(self._table.counts[w.USED]), self._layout.plan
+    def _grow_rings(self, least: int = 0) -> None:
+        """Lay the rings out anew, with room for half as much again and at least so many numbers."""
+        used, plan, most = int(self._table.counts[w.USED]), self._layout.plan, 2 * self._layout.ring_words
         held = rings.words_held(used, plan, self._table.rows)
-        wider = np.empty(held + held // 2 + 2 * self._layout.ring_words, dtype=np.int64)
+        wider = np.empty(max(held + held // 2, least) + most, dtype=np.int64)
         self._progress[w.RINGS_USED] = rings.move(used, plan, self._table.rows, self._rings, wider)
         self._rings = wider
         self._vacant[:] = 0
@@ -121,40 +122,24 @@ class FeatureState(KeyedState):
     def _pack(self, slots: Ints) -> Text:
         layout, done, sizes = self._layout, 0, np.empty(len(slots), dtype=np.int64)
         parts: list[Bytes] = []
+        self._hold()
         while done < len(slots) or not parts:
-            block = np.empty((len(slots) - done) * self._packed_size + int(layout.plan[0, w.BYTES_MAX]), dtype=np.uint8)
+            block = np.empty((len(slots) - done) * self._packed_size + 2 * int(layout.plan[0, w.BYTES_MAX]), dtype=np.uint8)
             begin = done
-            done = packing.pack(
-                begin, slots, self._form, layout.plan, layout.picks, layout.like, layout.scales, self._table.rows, self._rings, block, sizes
-            )
+            done = packing.pack(begin, slots, sizes, self._form, self._held, layout.like, block)
             parts.append(block[: int(sizes[begin:done].sum())])
             if done > begin:
                 self._packed_size = 16 + int(sizes[begin:done].mean())
         return end_to_end(np.concatenate(parts) if len(parts) > 1 else parts[0], sizes)
 
     def _unpack(self, values: Text, slots: Ints) -> int | None:
-        layout, done = self._layout, 0
-        start, size, blob = np.ascontiguousarray(values.start), np.ascontiguousarray(values.size), sealed(values.blob)
+        blob, start, size, done = sealed(values.blob), plain(values.start), plain(values.size), 0
+        self._hold()
         while 0 <= done < len(slots):
-            begin = done
-            done = packing.unpack(
-                begin,
-                blob,
-                start,
-                size,
-                slots,
-                self._form,
-                layout.plan,
-                layout.picks,
-                layout.like,
-                layout.scales,
-                self._table.rows,
-                self._rings,
-                self._vacant,
-                self._progress,
-            )
+            done = packing.unpack(done, blob, start, size, slots, self._form, self._held, self._layout.like)
             if 0 <= done < len(slots):
-                self._grow_rings()
+                # What is still to come will take about as much as what came.
+                self._grow_rings(int(self._progress[w.RINGS_USED] * 1.1 * len(slots) / max(done, 1)))
         return -1 - done if done < 0 else None
 
     def _release(self, slots: Ints) -> None:
