@@ -77,7 +77,7 @@ class Pending:
 
     def forget(self, upto: int) -> None:
         """Free the slots of closed decisions whose memory ends by `upto`."""
-        slots = np.flatnonzero(self.due_at <= upto)
+        slots = self._by_sequence(np.flatnonzero(self.due_at <= upto))
         self._forgotten.update(dict.fromkeys(self.ids[slots]))
         self._remove(slots.tolist())
 
@@ -88,7 +88,7 @@ class Pending:
     def changes(self) -> tuple[list[bytes], list[bytes | None]]:
         """(ids, packed decisions) touched since the last call; None: forgotten."""
         gone = [key for key in self._forgotten if key not in self._slot]
-        slots = np.flatnonzero(self._dirty)
+        slots = self._by_sequence(np.flatnonzero(self._dirty))
         self._dirty[slots] = False
         self._forgotten = {}
         return [*gone, *self.ids[slots]], [*[None] * len(gone), *self.pack(slots)]
@@ -142,6 +142,11 @@ class Pending:
         """Final as soon as everything up to the end of the wait has been seen; a decision that is itself late, once it is there."""
         out: Ints = np.maximum(rows["event_time"] + self.wait_ms_max + 1, rows["order_key"])
         return out
+
+    def _by_sequence(self, slots: Ints) -> Ints:
+        """In the order in which their decisions came: which slot one got depends on where its state was read from."""
+        order: Ints = slots[np.argsort(self.rows["sequence"][slots], kind="stable")]
+        return order
 
     def _expiry(self, slots: Ints) -> Ints:
         """A closed decision is remembered for another wait_ms_max, counted from when it was final."""
