@@ -97,7 +97,7 @@ def test_one_seed_is_one_run() -> None:
 WORKERS: list[tuple[type[Worker], str, bool]] = [
     (mutants.NoOwnership, "cards", False),
     (mutants.SnapshotsAhead, "cards", False),
-    (mutants.RestoresFirst, "cards", False),
+    (mutants.RestoresFirst, "shops", False),
     (mutants.ParksByOffsets, "flights", False),
     (mutants.FollowsPositions, "cards", True),
 ]
