@@ -24,6 +24,7 @@ import torch
 from benchmarks.harness import events as made
 from benchmarks.harness import ours
 from stream_infer.cli import load_plan
+from stream_infer.edge.measuring import measured
 from stream_infer.edge.workers import InProcess, load_models
 from stream_infer.flow.transport import Outcome, Ownership, Partition
 from stream_infer.flow.versions import statics
@@ -151,12 +152,14 @@ def run(parts: Callable[[Path], dict[str, str]], batches: list[list[Fetched]]) -
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "event.avsc").write_text(made.EVENT)
-        given = {"BENCH_GROUP": "core", "BENCH_IN": "in", "BENCH_OUT": "out", "BENCH_PARTITIONS": str(PARTITIONS), "wire": "format: avro"}
+        given = {"BENCH_GROUP": "core", "BENCH_IN": "in", "BENCH_OUT": "out", "BENCH_PARTITIONS": str(PARTITIONS)}
+        given |= {"wire": "format: avro", "fields": ""}
         given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": "100"}
         path = folder / "topology.yaml"
         path.write_text(ours.TOPOLOGY.format(**given, **parts(folder)))
         plan = load_plan(path)
         models = load_models(plan, {})
+        plan = measured(plan, models, time.perf_counter)  # as `stream-infer run` does
     transport, forwarder = Prepared("in", batches), InProcess(models)
     worker = Worker(plan, statics(plan.models, models), transport, forwarder, lambda: time.monotonic_ns() // 1_000_000)
     worker.start()

@@ -253,7 +253,7 @@ def _table(case: str, found: dict[str, Any]) -> str:
 
 def _topology(folder: Path, name: str, source: str, out: str, partitions: int) -> None:
     given = {"BENCH_GROUP": name, "BENCH_IN": source, "BENCH_OUT": out, "BENCH_PARTITIONS": str(partitions), "BENCH_FORMAT": "avro"}
-    given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": "100", "wire": "format: avro"}
+    given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": "100", "wire": "format: avro", "fields": ""}
     (folder / "event.avsc").write_text(events.EVENT)
     (folder / "topology.yaml").write_text(ours.TOPOLOGY.format(**given, **ours.windowed("tumbling")(folder)))
 

@@ -70,7 +70,7 @@ def run(broker: Cluster, case: str, source: str, count: int, n: int, partitions:
     out = f"{name}-out"
     broker.create(out, partitions)
     given = {"BENCH_GROUP": name, "BENCH_IN": source, "BENCH_OUT": out, "BENCH_PARTITIONS": str(partitions), "BENCH_FORMAT": "avro"}
-    given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": "500", "wire": "format: avro"}
+    given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": "500", "wire": "format: avro", "fields": ""}
     (folder / "event.avsc").write_text(events.EVENT)
     (folder / "topology.yaml").write_text(ours.TOPOLOGY.format(**given, **CASES[case](folder)))
     group = Group(broker, folder, name, (), 6.0)

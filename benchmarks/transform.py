@@ -18,8 +18,9 @@ from benchmarks.harness.case import Case
 
 def cases(fmt: str) -> list[Case]:
     return [
-        ours.case("ours-eo", "stream-infer, exactly once", "eo", ours.linear),
-        ours.case("ours-alo", "stream-infer, at least once", "alo", ours.linear),
+        ours.case("ours-eo", "stream-infer, exactly once", "eo", ours.linear, lean=True),
+        ours.case("ours-alo", "stream-infer, at least once", "alo", ours.linear, lean=True),
+        ours.case("ours-whole-eo", "stream-infer, whole predictions, exactly once", "eo", ours.linear),
         *peers.loops(fmt),
         *peers.frameworks(fmt),
         *floors.cases("transform", fmt),

@@ -13,13 +13,13 @@ import fastavro
 import numpy as np
 import orjson
 
-from benchmarks.harness.events import SCORE
+from benchmarks.harness.events import LEAN, SCORE
 from stream_infer.codec.internal import PREDICTION
 from stream_infer.codec.schema import parse_schema
 from stream_infer.records import Floats, Ints
 
 _SCORE_WIDTH = 28  # 5 frame, 1 + 8 id, 6 at_ms, 8 score
-_SCHEMAS = {parse_schema(text).schema_id: fastavro.parse_schema(json.loads(text)) for text in (SCORE, PREDICTION)}
+_SCHEMAS = {parse_schema(text).schema_id: fastavro.parse_schema(json.loads(text)) for text in (SCORE, LEAN, PREDICTION)}
 _SCORE_ID = parse_schema(SCORE).schema_id
 TOLERANCE = 1e-6
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.case import Case
-from benchmarks.harness.events import AGGREGATES, BIAS, EVENT, INPUTS, VALUE, WEIGHTS, WINDOW_MS, WINDOW_WEIGHTS
+from benchmarks.harness.events import AGGREGATES, BIAS, EVENT, INPUTS, LEAN_FIELDS, VALUE, WEIGHTS, WINDOW_MS, WINDOW_WEIGHTS
 from stream_infer.models.linear import LinearModel
 from stream_infer.models.tensors import write_tensors
 from stream_infer.records import Floats
@@ -33,22 +33,24 @@ models:
 stages:
 {stages}
   score: {{kind: model, from: {scored}, model: scorer}}
-  out: {{kind: emit, from: score, to: scores, guarantee: {BENCH_GUARANTEE}, commit_interval_ms: {BENCH_COMMIT_MS}}}
+  out: {{kind: emit, from: score, to: scores, guarantee: {BENCH_GUARANTEE}, commit_interval_ms: {BENCH_COMMIT_MS}{fields}}}
+client: {{compression.type: none}}  # as all other cases: librdkafka's own default; ours is lz4
 """
 WIDTHS = (32, 128, 64, 1)  # of the net, from its inputs to its answer
 ASKED = tuple(range(6, 15))  # numbers of windows whose absence is an input of the net, too
 Parts = Callable[[Path], dict[str, str]]  # writes a model into the folder, gives the topology's parts: model, stages, scored
 
 
-def case(name: str, title: str, guarantee: str, parts: Parts, **others: Any) -> Case:
-    """guarantee: eo | alo."""
+def case(name: str, title: str, guarantee: str, parts: Parts, *, lean: bool = False, **others: Any) -> Case:
+    """guarantee: eo | alo. lean: predictions hold what the other cases write, and no more."""
+    fields = f", fields: [{', '.join(LEAN_FIELDS)}]" if lean else ""
 
     def command(given: Mapping[str, str]) -> tuple[str, ...]:
         folder = Path(given["BENCH_FOLDER"])
         (folder / "event.avsc").write_text(EVENT)
         path = folder / "topology.yaml"
         wire = "format: avro" if given["BENCH_FORMAT"] == "avro" else "format: json, framing: bare"
-        path.write_text(TOPOLOGY.format(wire=wire, **given, **parts(folder)))
+        path.write_text(TOPOLOGY.format(wire=wire, fields=fields, **given, **parts(folder)))
         return PROGRAM, "run", str(path), "--bootstrap", given["BENCH_BOOTSTRAP"]
 
     return Case(name, title, command, GUARANTEES[guarantee], ours=True, **others)

@@ -135,7 +135,7 @@ MODELS = (
         Setting("values", listing(text(), at_least=1), "with `one_hot`: the texts that have a column", "[EWR, JFK, LGA]"),
         Setting(
             "size",
-            integer(low=1, high=65_536),
+            integer(low=1, high=1_000_000),
             "with `list`, `numbers` or `floats32`: how many numbers; a row that has more or fewer is rejected",
             "784",
         ),
