@@ -55,6 +55,7 @@ class FeedbackJoin:
         self._decisions, self._feedback = no_rows(self._pending.rows.dtype), no_rows(FEEDBACK_DTYPE)  # those beyond `reached`
         self._sequence = self._sequence_written = 0
         self._moved: dict[bytes, None] = {}  # keys of held and early rows that came or went since the last changes()
+        self._written: set[bytes] = set()  # keys of those that are in the changelog
 
     def apply(self, decisions: Decisions, feedback: FeedbackRows, reached: int) -> Joined:
         """Take up new rows; give the decisions that are final and the feedback that counts for nothing.
@@ -205,8 +206,11 @@ class FeedbackJoin:
         """Keys and values of what changed; see Store."""
         ids, packed = self._pending.changes()
         waiting = self._waiting() if self._moved else {}
-        keys = [b"P" + key for key in ids] + list(self._moved)
-        values = packed + [waiting.get(key) for key in self._moved]
+        # A row that was read back is held, sorted out and early again: it moved, but what is written of it still holds.
+        moved = [key for key in self._moved if key not in self._written or key not in waiting]
+        keys = [b"P" + key for key in ids] + moved
+        values = packed + [waiting.get(key) for key in moved]
+        self._written = self._written.union(moved).intersection(waiting) if moved else self._written
         if self._sequence != self._sequence_written:
             keys.append(META)
             values.append(pack_meta(self._sequence))
@@ -224,7 +228,7 @@ class FeedbackJoin:
         self._early = Early(self._settings.early_ms_max)
         self._decisions = unpack_waiting({key: value for key, value in kept.items() if key[:1] == b"D"}, self._pending.rows.dtype)
         self._feedback = unpack_waiting({key: value for key, value in kept.items() if key[:1] == b"F"}, FEEDBACK_DTYPE)
-        self._moved = {}
+        self._moved, self._written = {}, set(kept)
         meta = latest.get(META)
         if meta is not None:
             self._sequence = self._sequence_written = unpack_meta(meta)
