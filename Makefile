@@ -27,6 +27,8 @@ $(STAMP): requirements.txt pyproject.toml stream_infer/edge/kafka-jars.lock
 	@echo "── Apache Kafka for the development broker"
 	@$(BIN)/python -c 'from stream_infer.edge import kafka_jars; kafka_jars.ensure(print); print("  46 jars, every hash as locked")' \
 		|| echo "  not now: demo and tests of a real broker need it, or STREAM_INFER_BOOTSTRAP"
+	@echo "── compiled loops, once (half a minute)"
+	@$(BIN)/stream-infer test topologies/payments/payments.yaml > /dev/null
 	@touch $@
 
 demo: setup ## the flights of 2013 through a real Kafka: predictions, bandit, feedback, learning

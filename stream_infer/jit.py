@@ -1,13 +1,18 @@
 """jit: loops over rows in machine code. Nothing lies below this module.
 
-Numba compiles a plain Python function on its first call (some tenths of a second to a few seconds) and keeps the result beside the
-source, so later processes load it in milliseconds. Kernels here let go of the interpreter lock, round as Python does (no fast-math),
-and take and give arrays and numbers only.
+Numba compiles a plain Python function on its first call (some tenths of a second to a few seconds) and keeps the result in a folder, so
+later processes load it in milliseconds. Kernels here let go of the interpreter lock, round as Python does (no fast-math), and take and
+give arrays and numbers only.
+
+The folder's name is a digest of all sources that a kernel may have been made from. Numba itself looks at the file of a kernel alone: a
+constant that changed in another one would stay what it was, and a kernel that reads memory by it would read elsewhere.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
@@ -23,10 +28,42 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+SHARED = ("words.py",)  # modules of constants that kernels are compiled with, beside those that import this one
+
+
+def sources(package: Path) -> list[Path]:
+    """The files that kernels are made from."""
+    found = sorted(package.rglob("*.py"))
+    return [path for path in found if path.name in SHARED or path.name == "jit.py" or b"stream_infer.jit" in path.read_bytes()]
+
+
+def _folder() -> Path | None:
+    """Where compiled kernels are kept: with the package, or else with the user; None where neither can be written."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources(package))).hexdigest()[:16]
+    for parent in (package / "__pycache__", Path.home() / ".cache" / "stream-infer"):
+        folder = parent / f"kernels-{digest}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / "probe"
+            probe.touch()
+            probe.unlink(missing_ok=True)
+        except OSError:
+            continue
+        return folder
+    return None
+
+
+FOLDER = _folder()
+if FOLDER is not None:
+    settings: Any = numba.config
+    settings.CACHE_DIR = str(FOLDER)
+
+
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, compiled when first called with each combination of argument types; kernels may call kernels of their own module only,
-    for the kept result of one is not renewed when another module changes."""
-    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
+    """The function, compiled when first called with each combination of argument types."""
+    keep = FOLDER is not None
+    compiled: Callable[P, R] = numba.njit(cache=keep, nogil=True, fastmath=False, error_model="numpy")(function)
     return compiled
 
 
