@@ -189,7 +189,7 @@ class Channel:
     def _first(self, enough: int | None) -> Rows | None:
         """Joins no more blocks than are asked for: joined all anew after each fetch, what waits would be copied again and again."""
         count = len(self._blocks)
-        if enough is not None:
+        if count > 1 and enough is not None:
             sizes = np.cumsum([len(block) for block in self._blocks])
             count = min(count, int(np.searchsorted(sizes, enough)) + 1)
         if count > 1:

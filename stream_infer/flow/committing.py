@@ -5,7 +5,7 @@ what comes next; only sending must wait, for it would fall into the transaction 
 until the outcome is known: sent then, or forgotten with everything else.
 
 When: as soon as the work in hand is out, but not sooner after the last commit than SHARE times the length of one, so that commits take
-a fifth of the time at most; and at the interval at the latest. With little to do every small batch is its own transaction (22 ms to
+a third of the time at most; and at the interval at the latest. With little to do every small batch is its own transaction (22 ms to
 a read-committed reader on an idle machine); at full load the interval holds (100 ms: 5 % of the time).
 """
 
@@ -18,7 +18,7 @@ from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.ports import Pace
 from stream_infer.flow.transport import Outcome, Partition, Transport
 
-SHARE = 4  # a commit begins at the earliest so many times its own length after the last one
+SHARE = 2  # a commit begins at the earliest so many times its own length after the last one: 10 ms where one takes 5
 HELD_RECORDS_MAX = 100_000  # as many as the client's queue takes; beyond, the loop waits for the outcome
 SMOOTHING = 0.2  # of the newest commit in the running mean of their lengths
 
