@@ -1,6 +1,6 @@
 """Windows by key: count, sum, mean, min, max over a minute, ten minutes and an hour, one answer per event, state that survives a restart.
 
-    python -m benchmarks.windows_peers --cases ours-eo,quix-state-eo --n 300000
+    python -m benchmarks.windows --cases ours-eo,quix-state-eo --n 300000
 
 100,000 keys by Zipf's law (1.1), a hundred events a second of event time. Every case is held to the numbers of a slow walk over the
 same events: tumbling windows with the event itself, or, as ours reads them, before it; our sliding rows to sliding ones.
