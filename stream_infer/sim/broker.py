@@ -13,7 +13,7 @@ from typing import Literal
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.hashing import mix64_int
 from stream_infer.records import Fetched, Ints
-from stream_infer.sim.groups import Group
+from stream_infer.sim.groups import ChangingGroup, Group
 from stream_infer.sim.log import PLAIN, PartitionLog, fetched
 from stream_infer.sim.murmur2 import partition_of
 
@@ -42,10 +42,13 @@ class Producer:
 class SimBroker:
     """Topics, transactions and groups. seed: of every choice that faults make; slow_fetch_share: of fetches that give less, or later.
 
-    rebalance_timeout_ms: how long a rebalance waits for a member that does not poll.
+    rebalance_timeout_ms: how long a rebalance waits for a member that does not poll; by_change: groups go by changes.
     """
 
-    def __init__(self, seed: int = 0, *, slow_fetch_share: float = 0.0, rebalance_timeout_ms: int = 300_000) -> None:
+    def __init__(
+        self, seed: int = 0, *, slow_fetch_share: float = 0.0, rebalance_timeout_ms: int = 300_000, by_change: bool = False
+    ) -> None:
+        self.by_change = by_change
         self.now_ms = 0
         self.slow_fetch_share = slow_fetch_share
         self._rebalance_timeout_ms = rebalance_timeout_ms
@@ -84,7 +87,7 @@ class SimBroker:
 
     def group(self, name: str) -> Group:
         """The group of this name, made when first asked for."""
-        return self._groups.setdefault(name, Group(self._counts))
+        return self._groups.setdefault(name, (ChangingGroup if self.by_change else Group)(self._counts))
 
     def advance(self, ms: int) -> None:
         """Let time pass: sessions expire, transactions time out (their producer is fenced then, as in Kafka)."""

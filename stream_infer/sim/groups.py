@@ -1,7 +1,8 @@
 """sim.groups: a consumer group of the simulated broker: members, generations, range assignment, offsets. *groups* → broker.
 
 The classic eager protocol: a change makes everyone give back all partitions and join again; when the last has, a new generation
-begins. Who does not come back in time, or is silent for longer than its session, is expelled.
+begins. Who does not come back in time, or is silent for longer than its session, is expelled. By changes (KIP-848), a member gives back
+only what moves, and whoever is to have it takes it then.
 """
 
 from __future__ import annotations
@@ -92,6 +93,48 @@ class Group:
             self.rebalancing_since = None
             self.generation += 1
             self.assignment = range_assignment({name: member.topics for name, member in self.members.items()}, self._counts)
+
+
+class ChangingGroup(Group):
+    """The same by changes. A member has joined when it has given back what others are to have."""
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        super().__init__(counts)
+        self._held: dict[str, dict[Partition, None]] = {}
+
+    def accepts(self, member_id: str, generation: int) -> bool:  # noqa: ARG002 — see there
+        """Whether a commit of this member is taken: since Kafka 4.3 (KIP-1251) an older epoch counts for partitions that stayed."""
+        return member_id in self.members
+
+    def leaving(self, member_id: str) -> list[Partition]:
+        """What this member is asked to give back."""
+        return [p for p in self._held.get(member_id, ()) if p not in self.assignment[member_id]]
+
+    def give_back(self, member_id: str, partitions: Sequence[Partition]) -> None:
+        """These are no longer this member's."""
+        for partition in partitions:
+            self._held[member_id].pop(partition, None)
+        self._look_who_joined()
+
+    def take(self, member_id: str) -> list[Partition]:
+        """What is to be this member's and nobody else's any more: it has it from now on."""
+        others = {p for held in self._held.values() for p in held}
+        fresh = [p for p in self.assignment[member_id] if p not in others]
+        self._held.setdefault(member_id, {}).update(dict.fromkeys(fresh))
+        return fresh
+
+    def _start_rebalance(self, now_ms: int, but: str = "") -> None:  # noqa: ARG002 — nobody waits for anybody
+        self.generation += 1
+        self.assignment = range_assignment({name: member.topics for name, member in self.members.items()}, self._counts)
+        self._held = {name: held for name, held in self._held.items() if name in self.members}
+        self.rebalancing_since = now_ms
+        self._look_who_joined()
+
+    def _look_who_joined(self) -> None:
+        for member_id, member in self.members.items():
+            member.joined = not self.leaving(member_id)
+        if all(member.joined for member in self.members.values()):
+            self.rebalancing_since = None
 
 
 def range_assignment(topics_of: Mapping[str, Sequence[str]], counts: Mapping[str, int]) -> dict[str, list[Partition]]:

@@ -15,6 +15,7 @@ from stream_infer.flow.transport import Outcome, Ownership, Partition, nothing
 from stream_infer.records import Fetched, Ints, Text
 from stream_infer.sim.broker import EpochGone, SimBroker
 from stream_infer.sim.fetching import Places, fetch
+from stream_infer.sim.groups import ChangingGroup
 from stream_infer.sim.log import fetched
 
 WAIT_STEP_MS = 100  # of simulated time, while a call waits
@@ -235,7 +236,7 @@ class SimTransport:
         """Leave the group (revoked() is called first) and let go of everything."""
         self._must_live()
         if self._ownership is not None and self._member_id in self._group.members:
-            self._give_back(self._ownership)
+            self._give_back(self._ownership, list(self._owned))
             self._group.leave(self._member_id, self._broker.now_ms)
         with suppress(Fenced):  # it is over either way
             self.abort()
@@ -246,12 +247,15 @@ class SimTransport:
     def _serve_group(self, ownership: Ownership) -> None:
         member = self._group.members.get(self._member_id)
         if member is None:  # expelled while we stood still
-            lost = self._disown()
+            lost = self._disown(list(self._owned))
             if lost:
                 ownership.lost(lost)
             self._enter()
-        elif not member.joined:
-            self._give_back(ownership)
+        if isinstance(self._group, ChangingGroup):
+            self._serve_changes(self._group, ownership)
+            return
+        if member is not None and not member.joined:
+            self._give_back(ownership, list(self._owned))
             if self._member_id in self._group.members:
                 self._group.rejoin(self._member_id)
             else:  # expelled while it gave back
@@ -261,21 +265,34 @@ class SimTransport:
             self._owned = dict.fromkeys(self._group.owned(self._member_id))
             ownership.assigned(list(self._owned))
 
+    def _serve_changes(self, group: ChangingGroup, ownership: Ownership) -> None:
+        leaving = group.leaving(self._member_id)
+        if leaving:
+            self._give_back(ownership, leaving)
+            if self._member_id not in group.members:
+                return  # expelled while it gave back: the next poll tells what else is lost
+            group.give_back(self._member_id, leaving)
+        fresh = group.take(self._member_id)
+        if leaving or fresh or self._generation < 0:  # who is new is told, be it of nothing
+            self._generation = group.generation
+            self._owned |= dict.fromkeys(fresh)
+            ownership.assigned(fresh)
+
     def _enter(self) -> None:
         self._member_id = self._broker.new_member_id(self._group_name)
         self._generation = -1
         self._group.join(self._member_id, self._topics, self._session_timeout_ms, self._broker.now_ms)
 
-    def _give_back(self, ownership: Ownership) -> None:
+    def _give_back(self, ownership: Ownership, leaving: list[Partition]) -> None:
         try:
-            if self._owned:
-                ownership.revoked(list(self._owned))
+            if leaving:
+                ownership.revoked(leaving)
         finally:
-            self._disown()
+            self._disown(leaving)
 
-    def _disown(self) -> list[Partition]:
-        gone = list(self._owned)
-        self._owned.clear()
+    def _disown(self, gone: list[Partition]) -> list[Partition]:
+        for partition in gone:
+            self._owned.pop(partition, None)
         self._read.forget(gone)
         return gone
 

@@ -52,6 +52,7 @@ class Run:
     snapshots: bool = True
     standby_bytes_max: int = 1 << 40
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    by_change: bool = False  # the group's protocol: only what moves is given back
     kind: type[Worker] = Worker
     record: bool = False
 
@@ -73,6 +74,7 @@ class World:
         self.models = self.settings.scenario.models(self.plan)
         self.broker: SimBroker = make_broker(self.plan, self.settings.seed)
         self.broker.slow_fetch_share = self.settings.faults.slow_fetch
+        self.broker.by_change = self.settings.by_change
         self._chance = Chance(self.settings.seed, 2)
         self._disks: dict[str, Disk] = {}
         self.processes: list[Process] = []

@@ -46,6 +46,15 @@ def test_live_every_input_is_answered_once_under_faults(name: str, seed: int) ->
     assert judge(run(name, seed, deterministic=False)) == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(40, 44))
+def test_the_same_where_members_give_back_only_what_moves(name: str, seed: int) -> None:
+    storm = run(name, seed, by_change=True)
+    assert judge(storm) == []
+    assert differences(run(name, seed, faults=CALM), storm) == []
+    assert judge(run(name, seed, deterministic=False, by_change=True)) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seeds", range(100, 400, 20))
