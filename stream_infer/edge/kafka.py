@@ -19,6 +19,7 @@ from stream_infer.edge.kafka_consume import Reader
 from stream_infer.edge.kafka_deliveries import Deliveries
 from stream_infer.edge.kafka_ending import Ending
 from stream_infer.edge.kafka_errors import Complaints
+from stream_infer.edge.kafka_group import tell_session
 from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog, end_process
 from stream_infer.edge.topics import check_connection
@@ -75,7 +76,7 @@ class KafkaTransport:
         sender = kafka_client.producer(settings, self._complaints, on_statistics)
         exactly_once = settings.guarantee == "exactly_once"
         transactions = Transactions(sender, wait_s, self._watchdog, native=settings.native) if exactly_once else None
-        self._member = Reader(kafka_client.consumer(settings, self._complaints, on_statistics), header_topics, settings.native)
+        self._member = Reader(kafka_client.member(settings, self._complaints, on_statistics), header_topics, settings.native)
         self._follower = Reader(config, header_topics, settings.native)
         self._restorer = Reader(config, header_topics, settings.native)
         self._sender: Transactions | Deliveries = transactions or Deliveries(sender, wait_s, self._member.consumer, settings.native)
@@ -95,9 +96,10 @@ class KafkaTransport:
     def join(self, topics: Sequence[str], ownership: Ownership) -> None:
         """Become a member of the group for these topics; what it owns is told in poll()."""
         self._topics = tuple(topics)
+        tell_session(self._settings)
 
-        def on_assign(consumer: Consumer, given: list[TopicPartition]) -> None:
-            consumer.assign([])  # acknowledged, and nothing fetched: reading begins where seek() says
+        def on_assign(_: Consumer, given: list[TopicPartition]) -> None:
+            self._member.given()  # and nothing fetched: reading begins where seek() says
             fresh = _plain(given)
             self._owned |= dict.fromkeys(fresh)
             ownership.assigned(fresh)
@@ -111,10 +113,10 @@ class KafkaTransport:
                 if taken and not self._abandoned:
                     ownership.revoked(_plain(taken))
             finally:
-                self._disown(consumer, taken)
+                self._disown(taken)
 
-        def on_lost(consumer: Consumer, taken: list[TopicPartition]) -> None:
-            self._disown(consumer, taken)
+        def on_lost(_: Consumer, taken: list[TopicPartition]) -> None:
+            self._disown(taken)
             if taken and not self._abandoned:
                 ownership.lost(_plain(taken))
 
@@ -273,12 +275,11 @@ class KafkaTransport:
         """How often the end of a transaction was unknown and a new producer took over."""
         return self._sender.rebuilt
 
-    def _disown(self, consumer: Consumer, taken: Sequence[Any]) -> None:
+    def _disown(self, taken: Sequence[Any]) -> None:
         gone = _plain(taken)
         for partition in gone:
             self._owned.pop(partition, None)
-        self._member.forget(gone, assigned=False)
-        consumer.unassign()
+        self._member.taken(gone)
 
 
 def _nothing() -> None:

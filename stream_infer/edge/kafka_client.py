@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal, cast, get_args
@@ -17,6 +17,7 @@ from stream_infer.edge.kafka_native import Native
 from stream_infer.errors import EnvironmentMissing
 
 log = logging.getLogger("stream_infer.kafka")
+GroupProtocol = Literal["classic", "consumer"]
 OnError = Callable[[Any], None]
 OnStatistics = Callable[[str], None] | None
 
@@ -86,7 +87,10 @@ class KafkaSettings:
     transactional_id: str
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
     client: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a password
-    session_timeout_ms: int = 10_000
+    # "consumer" (KIP-848, for brokers from 4.3): a change of the group stops only the partitions that move; "classic" stops all of them.
+    # From 4.0 on it works, but a commit under way while the member's epoch moves aborts there, for all that an older epoch says is refused.
+    group_protocol: GroupProtocol = field(default_factory=lambda: group_protocol_of(os.environ))
+    session_timeout_ms: int = 10_000  # a silent member is given up after this; as the broker admits it with "consumer", see kafka_group
     poll_gap_ms_max: int = 300_000  # a worker that polls less often than this loses its partitions
     transaction_timeout_ms: int = 30_000
     fetch_wait_ms_max: int = 20  # how long the broker holds an empty fetch: also how late the end of a transactional partition is known
@@ -98,11 +102,20 @@ class KafkaSettings:
 
 def native_of(environ: Mapping[str, str]) -> Native:
     """What STREAM_INFER_NATIVE says of the C interface; "auto" where it says nothing. EnvironmentMissing when it is another word."""
-    word = environ.get("STREAM_INFER_NATIVE", "auto")
-    for known in get_args(Native):
-        if word == known:
-            return cast("Native", word)
-    raise EnvironmentMissing("no such way to reach librdkafka", got=f"STREAM_INFER_NATIVE={word}", expected="auto, off or require")
+    return cast("Native", _word(environ, "STREAM_INFER_NATIVE", get_args(Native), "no such way to reach librdkafka"))
+
+
+def group_protocol_of(environ: Mapping[str, str]) -> GroupProtocol:
+    """What STREAM_INFER_GROUP_PROTOCOL says; "classic" where it says nothing. EnvironmentMissing when it is another word."""
+    return cast("GroupProtocol", _word(environ, "STREAM_INFER_GROUP_PROTOCOL", get_args(GroupProtocol), "no such group protocol"))
+
+
+def _word(environ: Mapping[str, str], name: str, known: Sequence[str], problem: str) -> str:
+    """The first of the known words where nothing is said."""
+    word = environ.get(name, known[0])
+    if word in known:
+        return word
+    raise EnvironmentMissing(problem, got=f"{name}={word}", expected=" or ".join([", ".join(known[:-1]), known[-1]]))
 
 
 def check_client(client: Mapping[str, str]) -> None:
@@ -125,8 +138,19 @@ def connection(bootstrap: str, client: Mapping[str, str]) -> dict[str, Any]:
     return {"bootstrap.servers": bootstrap, "logger": log, "reconnect.backoff.max.ms": 1000, **_only(client, CONNECTION_ALLOWED)}
 
 
+def member(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatistics = None) -> dict[str, Any]:
+    """Settings of the consumer in the group."""
+    out = consumer(settings, on_error, on_statistics)
+    if settings.group_protocol == "consumer":
+        for classic in ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"):
+            del out[classic]  # librdkafka refuses them beside the new protocol
+        # The broker's range keeps equal partition numbers together too, and moves as few as it can.
+        out |= {"group.protocol": "consumer", "group.remote.assignor": "range"}
+    return out
+
+
 def consumer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatistics = None) -> dict[str, Any]:
-    """Settings of the consumer in the group, and of those that read single partitions."""
+    """Settings of the consumers that read single partitions, and of the classic group's member."""
     ours = {
         "group.id": settings.group,
         "enable.auto.commit": False,
@@ -138,7 +162,7 @@ def consumer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatis
         "partition.assignment.strategy": "range",
         "session.timeout.ms": settings.session_timeout_ms,
         # A member hears of a rebalance by its next heartbeat: at a fifth of the session it took 3 s until two shared a topic.
-        "heartbeat.interval.ms": min(settings.session_timeout_ms // 5, 500),
+        "heartbeat.interval.ms": heartbeat_ms(settings),
         "max.poll.interval.ms": max(settings.poll_gap_ms_max, settings.session_timeout_ms),
         "enable.partition.eof": True,
         "allow.auto.create.topics": False,
@@ -152,6 +176,11 @@ def consumer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatis
         "retry.backoff.ms": 5,
     }
     return _client(settings, defaults, CONSUMER_ALLOWED, ours, on_error, on_statistics)
+
+
+def heartbeat_ms(settings: KafkaSettings) -> int:
+    """How often a member says that it is there, and hears of the others."""
+    return min(settings.session_timeout_ms // 5, 500)
 
 
 def producer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatistics = None) -> dict[str, Any]:

@@ -42,9 +42,10 @@ class Inbox:
         return partition in self._redirected
 
     def redirect(self, partitions: Iterable[Partition]) -> None:
-        """These alone deliver here from now on. To be said before every assignment, so that the first record comes here too."""
-        self._awaited = dict.fromkeys(partitions)
-        self._redirected |= self._awaited
+        """These deliver here from now on. To be said before every assignment, so that the first record comes here too."""
+        fresh = dict.fromkeys(partitions)
+        self._awaited |= fresh
+        self._redirected |= fresh
         self._say_again()
 
     def forget(self, partition: Partition) -> None:

@@ -24,10 +24,14 @@ class Outcome(Enum):
 
 
 class Ownership(Protocol):
-    """Told, inside poll() or close(), which partitions of the group's topics this member owns."""
+    """Told, inside poll() or close(), which partitions of the group's topics this member owns.
+
+    Each call names what changes. By the classic protocol all that is owned is revoked and given anew at every change of the group; by
+    changes (KIP-848) only what moves is, and the rest is read on meanwhile.
+    """
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
-        """These are ours now; nothing of them has been read yet. Must return quickly: restoring happens after poll()."""
+        """These are ours now too, or none; nothing of them has been read yet. Must return quickly: restoring happens after poll()."""
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """These are ours until this call returns: the last chance to commit their work. Must not call poll()."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_infer.edge.kafka import KafkaTransport
-from stream_infer.edge.kafka_client import KafkaSettings
+from stream_infer.edge.kafka_client import GroupProtocol, KafkaSettings
 from stream_infer.edge.kafka_native import Native
 from stream_infer.edge.topics import create_topics
 from stream_infer.flow.transport import Outcome, Partition, Transport
@@ -31,17 +31,17 @@ class Recorder:
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
         self.log.append((self.name, "assigned", list(partitions)))
-        self.owned = sorted(partitions)
+        self.owned = sorted({*self.owned, *partitions})
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         if self.at_revoke is not None:
             self.at_revoke(partitions)
         self.log.append((self.name, "revoked", list(partitions)))
-        self.owned = []
+        self.owned = [p for p in self.owned if p not in partitions]
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         self.log.append((self.name, "lost", list(partitions)))
-        self.owned = []
+        self.owned = [p for p in self.owned if p not in partitions]
 
     def told(self) -> list[str]:
         return [what for name, what, _ in self.log if name == self.name]
@@ -49,6 +49,7 @@ class Recorder:
 
 class Cluster(Protocol):
     prefix: str
+    by_change: bool  # a member keeps what does not move, instead of giving everything back
 
     def topic(self, name: str, partitions: int = 1) -> str: ...
     def transport(self, slot: str = "0", group: str = "g", **options: Any) -> Transport: ...
@@ -60,9 +61,10 @@ class Cluster(Protocol):
 
 
 class SimCluster:
-    def __init__(self, prefix: str, seed: int) -> None:
+    def __init__(self, prefix: str, seed: int, *, by_change: bool = False) -> None:
         self.prefix = prefix
-        self.broker = SimBroker(seed)
+        self.by_change = by_change
+        self.broker = SimBroker(seed, by_change=by_change)
         self._made: list[SimTransport] = []
 
     def topic(self, name: str, partitions: int = 1) -> str:
@@ -98,8 +100,10 @@ class SimCluster:
 
 
 class KafkaCluster:
-    def __init__(self, prefix: str, bootstrap: str, native: Native) -> None:
+    def __init__(self, prefix: str, bootstrap: str, native: Native, protocol: GroupProtocol = "classic") -> None:
         self.prefix = prefix
+        self.protocol: GroupProtocol = protocol
+        self.by_change = protocol == "consumer"
         self._bootstrap = bootstrap
         self._native: Native = native
         self._made: list[KafkaTransport] = []
@@ -110,7 +114,8 @@ class KafkaCluster:
 
     def transport(self, slot: str = "0", group: str = "g", **options: Any) -> KafkaTransport:
         heads = options.pop("header_topics", ())
-        settings = KafkaSettings(self._bootstrap, f"{self.prefix}-{group}", f"{self.prefix}.{slot}", native=self._native, **options)
+        options = {"native": self._native, "group_protocol": self.protocol} | options
+        settings = KafkaSettings(self._bootstrap, f"{self.prefix}-{group}", f"{self.prefix}.{slot}", **options)
         made = KafkaTransport(settings, header_topics=heads)
         self._made.append(made)
         return made

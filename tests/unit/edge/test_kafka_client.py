@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError
 
 from stream_infer.edge import kafka_client
 from stream_infer.edge.kafka_client import CLIENT_ALLOWED, KafkaSettings, check_client
@@ -62,6 +62,24 @@ def test_each_client_gets_its_own_settings_and_the_user_cannot_move_ours() -> No
     assert consumer["partition.assignment.strategy"] == "range"
     assert (producer["partitioner"], producer["transactional.id"], producer["acks"]) == ("murmur2_random", "flights.0", "all")
     assert producer["delivery.timeout.ms"] <= producer["transaction.timeout.ms"]
+
+
+def test_the_consumer_protocol_gets_no_setting_that_librdkafka_refuses_beside_it() -> None:
+    settings = KafkaSettings("b:1", "g", "g.0", group_protocol="consumer")
+    made = kafka_client.member(settings, print)
+    classic = kafka_client.member(KafkaSettings("b:1", "g", "g.0", group_protocol="classic"), print)
+    assert made["group.protocol"] == "consumer"
+    assert made["group.remote.assignor"] == classic["partition.assignment.strategy"] == "range"
+    assert classic.keys() - made.keys() == {"partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"}
+    Consumer({name: value for name, value in made.items() if name not in ("logger", "error_cb")}).close()
+    assert "group.protocol" not in kafka_client.consumer(settings, print)  # who reads beside the group has none
+
+
+def test_the_environment_says_which_group_protocol() -> None:
+    assert kafka_client.group_protocol_of({}) == "classic"
+    assert kafka_client.group_protocol_of({"STREAM_INFER_GROUP_PROTOCOL": "consumer"}) == "consumer"
+    with pytest.raises(EnvironmentMissing, match="classic or consumer"):
+        kafka_client.group_protocol_of({"STREAM_INFER_GROUP_PROTOCOL": "eager"})
 
 
 def test_at_least_once_has_no_transactional_id() -> None:
