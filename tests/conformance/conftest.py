@@ -8,10 +8,12 @@ import pytest
 
 from tests.conformance.clusters import Cluster, KafkaCluster, SimCluster
 
-REAL = ("plain", "native", "plain-848", "native-848")  # 848: the group goes by changes (KIP-848)
+# 848: the group goes by changes (KIP-848), which nobody gets without asking; a real one is for `make test-long`.
+REAL = [pytest.param(way, marks=pytest.mark.broker) for way in ("plain", "native")]
+REAL_BY_CHANGE = [pytest.param(way, marks=[pytest.mark.broker, pytest.mark.slow]) for way in ("plain-848", "native-848")]
 
 
-@pytest.fixture(params=["sim", "sim-848", *(pytest.param(way, marks=pytest.mark.broker) for way in REAL)])
+@pytest.fixture(params=["sim", "sim-848", *REAL, *REAL_BY_CHANGE])
 def cluster(request: pytest.FixtureRequest, topic: str) -> Iterator[Cluster]:
     made: Cluster
     if request.param.startswith("sim"):
