@@ -31,16 +31,16 @@ R = TypeVar("R")
 SHARED = ("words.py",)  # modules of constants that kernels are compiled with, beside those that import this one
 
 
-def sources(package: Path) -> list[Path]:
-    """The files that kernels are made from."""
-    found = sorted(package.rglob("*.py"))
-    return [path for path in found if path.name in SHARED or path.name == "jit.py" or b"stream_infer.jit" in path.read_bytes()]
+def sources(package: Path) -> dict[Path, bytes]:
+    """The files that kernels are made from, and what they hold."""
+    found = {path: path.read_bytes() for path in sorted(package.rglob("*.py"))}
+    return {path: text for path, text in found.items() if path.name in SHARED or path.name == "jit.py" or b"stream_infer.jit" in text}
 
 
 def _folder() -> Path | None:
     """Where compiled kernels are kept: with the package, or else with the user; None where neither can be written."""
     package = Path(__file__).parent
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources(package))).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(sources(package).values())).hexdigest()[:16]
     for parent in (package / "__pycache__", Path.home() / ".cache" / "stream-infer"):
         folder = parent / f"kernels-{digest}"
         try:

@@ -31,8 +31,8 @@ PARTS = ("read", "decode", "features", "model", "encode", "produce", "commit")
 class ClientCosts:
     """What the client of the broker takes, its own threads included: seconds of processor time for a poll, and for a record each way.
 
-    fetch_s: from a producer's send to our poll, and commit_s: of a transaction, by the clock. The defaults were measured on two shared
-    cores with the broker beside.
+    fetch_s: from a producer's send to our poll, and commit_s: of a transaction, by the clock. Reading and committing were measured on two
+    shared cores with the broker beside; poll, produce and fetch are estimates. A broker that is asked replaces read, produce and commit.
     """
 
     poll_s: float = 30e-6
