@@ -121,12 +121,12 @@ def _run(parts: Sequence[Waiting], why: str) -> list[Answer]:
     limits = [command.together.rows_max for command in commands if command.together is not None]
     passed = Pass(rows, seconds, filled, began - parts[0].at, why, min(limits, default=rows))
     if len(parts) == 1:
-        return [ForwardDone(commands[0].job, outputs, seconds, passed)]
+        return [ForwardDone(commands[0].job, outputs, seconds, passed, (0, len(matrix)) if filled else None)]
     answers: list[Answer] = []
     at = 0
     for command in commands:
         end = at + len(command.matrix)
-        answers.append(ForwardDone(command.job, outputs[at:end], seconds, None if answers else passed))
+        answers.append(ForwardDone(command.job, outputs[at:end], seconds, None if answers else passed, (at, len(matrix))))
         at = end
     return answers
 

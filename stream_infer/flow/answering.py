@@ -17,8 +17,9 @@ from stream_infer.feedback import Decisions
 from stream_infer.flow.channel import BEGIN, VERSIONS
 from stream_infer.flow.commands import Command, Install
 from stream_infer.flow.context import context_inputs
+from stream_infer.flow.cuts import NOT_ANSWERED, Answered, CutEmitter, passes_told
 from stream_infer.flow.deciding import Choice, Decider
-from stream_infer.flow.emitting import AnswerEmitter, CutEmitter, RejectEmitter
+from stream_infer.flow.emitting import AnswerEmitter, RejectEmitter
 from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejected_rows
 from stream_infer.flow.joining import Joining, both, declined
 from stream_infer.flow.merge import Chunk
@@ -26,7 +27,7 @@ from stream_infer.flow.reparting import Repartitioner
 from stream_infer.flow.rows import Bad, Rows
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, VersionTable
-from stream_infer.records import Bools, Floats, Matrix, Text
+from stream_infer.records import Bools, Floats, Ints, Matrix, Text
 from stream_infer.state import Store
 from stream_infer.topology.plan import DecideStep, FeatureStep, FeedbackStep, LookupStep, Plan, RepartitionStep, SectionPlan
 
@@ -142,10 +143,10 @@ class Answering:
         choice = self._begun[0].choice if self._begun else None
         return choice is not None and bool(choice.open)
 
-    def done(self, job: int, outputs: Floats) -> list[Command]:
+    def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
         """A forward pass ended."""
         assert self.deciding is not None
-        return self.deciding.decider.done(job, outputs)
+        return self.deciding.decider.done(job, outputs, place)
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """A forward pass raised."""
@@ -168,6 +169,7 @@ class Answering:
             commands += self._answer(chunk, choice, ok, context)
             decisions = self._decisions(choice, ok, context)
             self.deciding.decider.close(choice)
+        commands += self._cut(chunk, choice)
         if self.joins and begun.left_out is not None:
             decisions = both(decisions, self._declined(begun.left_out))
         for joining in self.joins:
@@ -187,8 +189,7 @@ class Answering:
     def _answer(self, chunk: Chunk, choice: Choice, ok: Bools, context: Matrix) -> list[Command]:
         assert self.deciding is not None
         decider, emitter = self.deciding.decider, self.deciding.emitter
-        users = [i for i, c in enumerate(self._streams) if c != VERSIONS]
-        commands: list[Command] = [*emitter.emit(choice, ok, chunk.began[users], chunk.number, decider.key_column(), context)]
+        commands: list[Command] = [*emitter.emit(choice, ok, self._offsets(chunk), chunk.number, decider.key_column(), context)]
         if choice.faults:
             flowing, stream = choice.flowing, self._section.flowing
             bad = [
@@ -205,10 +206,22 @@ class Answering:
             ]
             commands += self.rejects.emit(bad, decider.step.name)
             self.stats.rejected(decider.step.name, len(bad))
-        versions = [choice.policy_version, *(choice.versions[name][0] for name in decider.vectorisers)]
-        commands += self._cuts.emit(chunk.number, chunk.rows, chunk.reached, chunk.began[users], versions)
         self.stats.answered(decider.step, choice, ok)
         return commands
+
+    def _cut(self, chunk: Chunk, choice: Choice | None) -> list[Command]:
+        """Where a chunk of users' rows was cut, answered or not: between chunks live rows may go back in time, within one they never do."""
+        if self.deciding is None or all(taken.channel.stream == VERSIONS for taken in chunk.taken):
+            return []
+        decider, how = self.deciding.decider, NOT_ANSWERED
+        if choice is not None:
+            versions = (choice.policy_version, *(choice.versions[name][0] for name in decider.vectorisers))
+            how = Answered(versions, tuple(passes_told(choice, list(decider.vectorisers), self._plan.models)), choice.wall_ms)
+        return [*self._cuts.emit(chunk.number, chunk.rows, chunk.reached, self._offsets(chunk), how)]
+
+    def _offsets(self, chunk: Chunk) -> Ints:
+        """Where the chunk began, per channel of users' rows."""
+        return chunk.began[[i for i, c in enumerate(self._streams) if c != VERSIONS]]
 
     def channels(self, streams: list[str]) -> None:
         """Tell the order of the channels: offsets in predictions follow it."""

@@ -37,7 +37,8 @@ COST_MAX = 1e15  # of one row: sums stay exact, and what is no number cannot spo
 class Choice:
     """Rows being answered. arm, propensity: per row; shares: float64[arms]; outputs: model → float64[rows, outputs], NaN where not run.
 
-    open: job → model and rows of a pass that has not ended.
+    open: job → model and rows of a pass that has not ended. passes: those that have, with their place (notices.ForwardDone).
+    wall_ms: the clock that deadlines were measured against, None where there are none.
     """
 
     flowing: Flowing
@@ -51,6 +52,8 @@ class Choice:
     faults: dict[int, str] = field(default_factory=dict)
     open: dict[int, tuple[str, Ints]] = field(default_factory=dict)
     matrices: dict[str, Matrix] = field(default_factory=dict)
+    passes: list[tuple[str, Ints, tuple[int, int] | None]] = field(default_factory=list)
+    wall_ms: int | None = None
 
     def __len__(self) -> int:
         return len(self.arm)
@@ -98,6 +101,7 @@ class Decider:
         arm = draw(shares, uniform(hash64(ids), self.step.policy.seed))
         current = {name: self._versions.current(name) for name in self.vectorisers}
         choice = Choice(flowing, ids, arm, shares[arm], shares, version, current)
+        choice.wall_ms = self._sizing.wall_ms if deadline is not None else None
         self._treat_late(choice, late)
         slack_ms = self._slack_ms(flowing)
         commands: list[Command] = []
@@ -209,7 +213,7 @@ class Decider:
         if model in self.step.arms and self.step.arms[choice.arm[row]] == model:
             choice.faults[row] = reason
 
-    def done(self, job: int, outputs: Floats) -> list[Command]:
+    def done(self, job: int, outputs: Floats, place: tuple[int, int] | None = None) -> list[Command]:
         """A forward pass ended; answers that are not finite spoil their own row only."""
         choice, model, rows = self._ended(job)
         if outputs.ndim != 2 or len(outputs) != len(rows):
@@ -222,11 +226,12 @@ class Decider:
         if into.shape[1] != outputs.shape[1]:
             return self._again(choice, model, rows, f"model {model}: got {outputs.shape[1]} outputs, expected {into.shape[1]} as before")
         into[rows] = outputs
-        for place in np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist():
-            column = int(np.flatnonzero(~np.isfinite(outputs[place]))[0])
-            row = int(rows[place])
+        choice.passes.append((model, rows, place))
+        for spoiled in np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist():
+            column = int(np.flatnonzero(~np.isfinite(outputs[spoiled]))[0])
+            row = int(rows[spoiled])
             into[row] = np.nan
-            self._fault(choice, model, row, f"model {model} gave {outputs[place, column]} in output {column}")
+            self._fault(choice, model, row, f"model {model} gave {outputs[spoiled, column]} in output {column}")
         return []
 
     def failed(self, job: int, reason: str) -> list[Command]:

@@ -1,4 +1,4 @@
-"""flow.emitting: answers, decisions, rejects, joined rows and cuts as records. deciding | feedback → *emitting* → edge.
+"""flow.emitting: answers, decisions, rejects and joined rows as records. deciding | feedback → *emitting* → edge.
 
 (step 8 in the life of an event)
 """
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream_infer.codec.internal import CUT, REJECT
+from stream_infer.codec.internal import REJECT
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import FieldSchema, parse_schema
 from stream_infer.feedback import Joined
@@ -19,7 +19,6 @@ from stream_infer.flow.blocks import BlockEmitter
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.deciding import Choice, answer_keys
 from stream_infer.flow.rows import Bad
-from stream_infer.flow.transport import no_text
 from stream_infer.records import Bools, Column, Ints, Lists, Matrix, Numbers, Text
 from stream_infer.topology.plan import DecideStep, StreamPlan
 from stream_infer.topology.spec_names import PREDICTION_FIELDS
@@ -165,24 +164,3 @@ class JoinedEmitter:
     def mark(self, reached: int) -> list[Produce]:
         """The promise that no joined row that closed before `reached` will follow from this task."""
         return [self._blocks.mark(reached, 0)]
-
-
-class CutEmitter:
-    """Where the chunks of a task were cut: what a rebuild of any prediction needs beside the logs."""
-
-    def __init__(self, topic: str, section: str, partition: int) -> None:
-        self._topic, self._section, self._partition = topic, section, partition
-        self._encoder = RowEncoder(parse_schema(CUT), "avro", "confluent")
-
-    def emit(self, number: int, rows: int, reached: int, offsets: Ints, versions: Sequence[int]) -> list[Produce]:
-        """One record per chunk with answers. offsets: next offset per channel when it began; versions: of policy and models."""
-        columns: dict[str, Column] = {
-            "section": Text.of([self._section]),
-            "partition": Numbers(np.full(1, self._partition, dtype=np.int32)),
-            "cut": Numbers(np.full(1, number, dtype=np.int64)),
-            "rows": Numbers(np.full(1, rows, dtype=np.int32)),
-            "reached": Numbers(np.full(1, reached, dtype=np.int64)),
-            "offsets": Lists.of_matrix(offsets.reshape(1, -1)),
-            "versions": Lists.of_matrix(np.array([versions], dtype=np.int64)),
-        }
-        return [Produce(self._topic, self._partition, no_text(1), self._encoder.encode(columns))]

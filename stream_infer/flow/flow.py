@@ -213,7 +213,8 @@ class Flow:
         reason = notice.reason if isinstance(notice, ForwardFailed) else ""
         if isinstance(notice, ForwardDone) and notice.passed is not None:
             self._passed(model, notice.passed)
-        return self._numbered(task, task.answered(notice.job, outputs, reason, self._now))
+        place = notice.place if isinstance(notice, ForwardDone) else None
+        return self._numbered(task, task.answered(notice.job, outputs, reason, self._now, place))
 
     def _passed(self, model: str, passed: Pass) -> None:
         """A forward pass ended: while a commit is due no rows follow, and none could have joined it."""

@@ -71,9 +71,9 @@ class Learning:
         """Learning is done at once."""
         return False
 
-    def done(self, job: int, outputs: Floats) -> list[Command]:
+    def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
         """Never: this section asks no model."""
-        raise AssertionError(f"job {job} in the learn section with {len(outputs)} answers")
+        raise AssertionError(f"job {job} in the learn section with {len(outputs)} answers at {place}")
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """Never: this section asks no model."""

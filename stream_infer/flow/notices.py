@@ -43,13 +43,15 @@ class Pass:
 class ForwardDone:
     """A model answered. outputs: float64[rows, outputs]; seconds: what the forward pass took.
 
-    passed: the pass; None when another job of the same pass has told of it.
+    passed: the pass; None when another job of the same pass has told of it. place: the number of the first of these rows in the pass, and
+    how many rows the pass had with what filled it up; None: these rows alone.
     """
 
     job: int
     outputs: Floats
     seconds: float
     passed: Pass | None = None
+    place: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)

@@ -41,8 +41,8 @@ class Work(Protocol):
     def waiting(self) -> bool:
         """Whether the chunk begun last waits for models."""
 
-    def done(self, job: int, outputs: Floats) -> list[Command]:
-        """A model answered."""
+    def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
+        """A model answered. place: as ForwardDone has it."""
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """A model raised."""
@@ -183,9 +183,9 @@ class Task:
             return self.work.start(chunk) + self._finish(now)
         return [] if self._begun else self._advance(reached)
 
-    def answered(self, job: int, outputs: Floats | None, reason: str, now: int) -> list[Command]:
-        """A model answered (outputs) or raised (reason)."""
-        commands = self.work.failed(job, reason) if outputs is None else self.work.done(job, outputs)
+    def answered(self, job: int, outputs: Floats | None, reason: str, now: int, place: tuple[int, int] | None = None) -> list[Command]:
+        """A model answered (outputs, from this place of a pass) or raised (reason)."""
+        commands = self.work.failed(job, reason) if outputs is None else self.work.done(job, outputs, place)
         return commands + self._finish(now)
 
     def _finish(self, now: int) -> list[Command]:

@@ -73,6 +73,7 @@ def test_forwards_of_several_tasks_make_one_pass_as_far_as_the_limit_goes() -> N
     passes = [answer.passed for answer in done if isinstance(answer, ForwardDone)]
     assert [(p.rows, p.why, p.rows_max) for p in passes if p is not None] == [(5, "full", 5), (5, "full", 5)]
     assert [p is None for p in passes] == [False, True, False, True], "each pass is told of once"
+    assert [answer.place for answer in done if isinstance(answer, ForwardDone)] == [(0, 5), (3, 5), (0, 5), (4, 5)]
 
 
 @pytest.mark.parametrize(
@@ -114,3 +115,10 @@ def test_the_model_whose_rows_are_due_first_goes_first_and_who_has_no_deadline_w
     queue.put(ask(2, [1.0], Together(9, "full"), model="whenever"), model)
     queue.put(ask(3, [1.0], Together(9, "full", 20.0), model="urgent"), model)
     assert [answer.job for answer in all_of(queue)] == [3, 1, 2]
+
+
+def test_what_fills_a_pass_up_counts_among_its_rows_and_a_forward_alone_has_no_place() -> None:
+    queue, model = PassQueue(), Tenfold()
+    queue.put(ask(0, [1.0] * 3, None, sizes=(4,)), model)
+    queue.put(ask(1, [1.0] * 3, None), model)
+    assert [answer.place for answer in all_of(queue) if isinstance(answer, ForwardDone)] == [(0, 4), None]
