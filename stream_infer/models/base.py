@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,15 @@ class Model(Protocol):
 
     def forward(self, x: Matrix) -> Floats:
         """x: float32[n, columns] → float64[n, outputs]."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A model that also tells how an answer changes with each input."""
+
+    def gradients(self, x: Matrix, output: int) -> Floats:
+        """x: float32[n, k] → float64[n, k]: of one output, at each row."""
         ...
 
 

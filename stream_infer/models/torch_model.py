@@ -82,6 +82,26 @@ class TorchModel:
             )
         return out
 
+    @property
+    def mean(self) -> Floats | None:
+        """float64[k]: the buffer `mean` of the module, by which the built-in net standardises; None where it has none of that shape."""
+        found = getattr(self._forward, "mean", None)
+        if not isinstance(found, torch.Tensor) or found.shape != (len(self.columns),):
+            return None
+        mean: Floats = found.detach().to("cpu", torch.float64).numpy()
+        return mean
+
+    def gradients(self, x: Matrix, output: int) -> Floats:
+        """How one output changes with each input. x: float32[n, k] → float64[n, k]; what the module keeps of its own is left alone."""
+        with torch.enable_grad():
+            rows = torch.from_numpy(np.array(x, dtype=np.float32, order="C")).to(self._device).requires_grad_(True)
+            answer = self._forward(rows)
+            answer = answer[:, None] if answer.ndim == 1 else answer
+            # Rows do not depend on each other, so the gradient of the sum is each row's own.
+            (slope,) = torch.autograd.grad(answer[:, output].sum(), rows)
+            slopes: Floats = slope.to("cpu", torch.float64).numpy()
+        return slopes
+
     @staticmethod
     def from_bytes(data: bytes, class_name: str, registry: Registry, device: str, file: str = "torch model") -> TorchModel:
         """A safetensors file into a module of class_name: `mlp`, or a factory of the registry that gets the file's metadata.
