@@ -6,6 +6,7 @@ exactly what the decide step would have seen. Nothing is committed; a running gr
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -43,9 +44,10 @@ def write_trainset(plan: Plan, settings: TrainsetSettings, out: Path) -> int:
     """Write the rows to `out` (.npz: columns, x_NAME float64, t_NAME texts, label, event_time, prediction_id); how many there were."""
     section = _deciding_section(plan)
     works: list[Collecting] = []
+    jobs = itertools.count(1)  # one row of numbers for all tasks: the core tells by them whose call came back
 
     def work(section: SectionPlan, partition: int) -> Work:
-        made = Collecting(plan, section, partition, _or(settings.begin, BEGIN), _or(settings.end, END))
+        made = Collecting(plan, section, partition, _or(settings.begin, BEGIN), _or(settings.end, END), jobs.__next__)
         works.append(made)
         return made
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,31 +15,25 @@ from stream_infer.batching import Sizing
 from stream_infer.features.table import TableState
 from stream_infer.features.windows import FeatureState
 from stream_infer.feedback import Decisions
+from stream_infer.flow.calling import Calling, answered
 from stream_infer.flow.channel import BEGIN, VERSIONS
 from stream_infer.flow.commands import Command, Install
 from stream_infer.flow.context import context_inputs
 from stream_infer.flow.cuts import NOT_ANSWERED, Answered, CutEmitter, passes_told
 from stream_infer.flow.deciding import Choice, Decider
 from stream_infer.flow.emitting import AnswerEmitter, RejectEmitter
-from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejected_rows
+from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejected_rows, row_ids
 from stream_infer.flow.joining import Joining, both, declined
 from stream_infer.flow.merge import Chunk
+from stream_infer.flow.notices import CallDone
 from stream_infer.flow.reparting import Repartitioner
 from stream_infer.flow.rows import Bad, Rows
+from stream_infer.flow.stations import Begun, Line, Refused, Station
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, VersionTable
-from stream_infer.records import Bools, Floats, Ints, Matrix, Text
+from stream_infer.records import Bools, Column, Floats, Ints, Matrix, Text
 from stream_infer.state import Store
-from stream_infer.topology.plan import DecideStep, FeatureStep, FeedbackStep, LookupStep, Plan, RepartitionStep, SectionPlan
-
-
-@dataclass(slots=True)
-class Begun:
-    """A chunk that models may still be at. choice: None where no row is answered; left_out: rows that are not to be answered."""
-
-    chunk: Chunk
-    choice: Choice | None = None
-    left_out: Flowing | None = None
+from stream_infer.topology.plan import CallStep, DecideStep, FeatureStep, FeedbackStep, LookupStep, Plan, RepartitionStep, SectionPlan
 
 
 @dataclass(slots=True)
@@ -71,20 +66,30 @@ class Answering:
         self.context = context_inputs(plan)
         self.rejects = RejectEmitter(plan.emit.rejects_topic)
         self._cuts = CutEmitter(plan.cuts_topic, section.name, partition)
-        self._begun: list[Begun] = []
-        self._streams: list[str] = []  # of each channel of the task, in the order of the merge
+        self.line = Line()
+        self._users = np.zeros(0, dtype=np.int64)  # the task's channels that are no versions, in the order of the merge
+        after: list[Station] = []  # the decision
         for step in section.steps:
-            self._add(step, next_job)
+            made = self._add(step, next_job)
+            if made is not None:
+                (after if isinstance(step, CallStep) and step.of_answers else self.line.stations).append(made)
+        self.line.stations += [self._take_effect, self._decide, *after]
 
-    def _add(self, step: object, next_job: Callable[[], int]) -> None:
+    def _add(self, step: object, next_job: Callable[[], int]) -> Station | None:
+        """The step's place among the stations; None where it has none, or one that follows from its kind."""
         plan, section = self._plan, self._section
         if isinstance(step, FeatureStep):
             self.stores[step.name] = self._features[step.name] = FeatureState(step.settings)
-        elif isinstance(step, LookupStep):
+            return partial(self._apply_features, step)
+        if isinstance(step, LookupStep):
             self.stores[step.name] = self._tables[step.name] = TableState(step.settings)
-        elif isinstance(step, RepartitionStep):
+            return partial(self._apply_lookup, step)
+        if isinstance(step, RepartitionStep):
             self._repartitioner = Repartitioner(step, plan, self._partition)
-        elif isinstance(step, DecideStep):
+            return partial(self._send_on, self._repartitioner)
+        if isinstance(step, CallStep):
+            return Calling(step, next_job, self._told)
+        if isinstance(step, DecideStep):
             decider = Decider(step, plan.streams[section.flowing], plan.models, self._versions, next_job, self._sizing)
             emits_to = plan.streams[step.emits_to] if step.emits_to is not None else None
             emitter = AnswerEmitter(step, emits_to, plan.decisions_topic, self._partition, section.partitions)
@@ -93,69 +98,73 @@ class Answering:
             joining = Joining(plan, self._partition, step, self.context.width)
             self.joins.append(joining)
             self.stores[step.name] = joining.join
+        return None
 
     def start(self, chunk: Chunk) -> list[Command]:
-        """Versions take effect, rows are enriched, models are asked."""
-        flowing, commands = self.enrich(chunk)
-        begun = self._begun[-1]
-        if self.deciding is not None and flowing is not None:
-            begun.choice, begun.left_out, asked = self.deciding.decider.begin(flowing)
-            commands += asked
-        return commands
-
-    def enrich(self, chunk: Chunk) -> tuple[Flowing | None, list[Command]]:
-        """The flowing rows of the chunk with all columns that steps before the decision add."""
-        self._begun.append(Begun(chunk))
+        """Rows are enriched, versions take effect, models are asked: as far as calls and the chunks ahead allow."""
         self.stats.rows_in += chunk.rows
-        commands: list[Command] = []
-        for taken in chunk.taken:
-            if taken.channel.stream == VERSIONS:
-                commands += self._take_effect(taken.rows)
-        flowing = flowing_rows(chunk, self._section.flowing)
-        for step in self._section.steps:
-            if isinstance(step, FeatureStep):
-                apply_features(step, self._features[step.name], chunk, flowing, self._section.flowing)
-            elif isinstance(step, LookupStep):
-                apply_lookup(step, self._tables[step.name], chunk, flowing)
-            elif isinstance(step, RepartitionStep) and flowing is not None and self._repartitioner is not None:
-                commands += self._repartitioner.emit(flowing)
-        return flowing, commands
+        return self.line.begin(Begun(chunk, flowing_rows(chunk, self._section.flowing)))
 
-    def take_begun(self) -> Begun:
-        """The chunk that was begun first; it is over now."""
-        assert self._begun, "finish without start"
-        return self._begun.pop(0)
+    def called(self, notice: CallDone) -> list[Command]:
+        """A call came back."""
+        return self.line.called(notice)
 
-    def _take_effect(self, rows: Rows) -> list[Command]:
-        column = rows.columns["version"]
-        assert isinstance(column, Text)
+    def _apply_features(self, step: FeatureStep, begun: Begun) -> list[Command]:
+        apply_features(step, self._features[step.name], begun.chunk, begun.flowing, self._section.flowing)
+        return []
+
+    def _apply_lookup(self, step: LookupStep, begun: Begun) -> list[Command]:
+        apply_lookup(step, self._tables[step.name], begun.chunk, begun.flowing)
+        return []
+
+    def _send_on(self, repartitioner: Repartitioner, begun: Begun) -> list[Command]:
+        return [] if begun.flowing is None else [*repartitioner.emit(begun.flowing)]
+
+    def _told(self, begun: Begun, ok: Bools, names: tuple[str, ...]) -> dict[str, Column]:
+        """Columns of the answered rows of a chunk."""
+        assert begun.choice is not None
+        assert self.deciding is not None
+        return self.deciding.emitter.told(begun.choice, ok, self._offsets(begun.chunk), begun.chunk.number, names)
+
+    def _decide(self, begun: Begun) -> list[Command]:
+        if begun.flowing is None or self.deciding is None:
+            return []
+        begun.choice, begun.left_out, asked = self.deciding.decider.begin(begun.flowing)
+        return asked
+
+    def _take_effect(self, begun: Begun) -> list[Command]:
+        """Versions of the chunk, just before its rows are decided on: those of the chunks ahead have been."""
         commands: list[Command] = []
-        for blob in column.raw():
-            assert blob is not None
-            version = self._versions.apply(blob)
-            self.stats.version(version.name, version.version)
-            if version.name in self._plan.models:
-                commands.append(Install(version.name, version.version, version.payload))
+        for taken in begun.chunk.taken:
+            if taken.channel.stream != VERSIONS:
+                continue
+            column = taken.rows.columns["version"]
+            assert isinstance(column, Text)
+            for blob in column.raw():
+                assert blob is not None
+                version = self._versions.apply(blob)
+                self.stats.version(version.name, version.version)
+                if version.name in self._plan.models:
+                    commands.append(Install(version.name, version.version, version.payload))
         return commands
 
     def waiting(self) -> bool:
-        """Whether models still owe answers to the chunk that was begun first."""
-        choice = self._begun[0].choice if self._begun else None
-        return choice is not None and bool(choice.open)
+        """Whether the chunk that was begun first is still on its way."""
+        return self.line.waiting()
 
     def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
         """A forward pass ended."""
         assert self.deciding is not None
-        return self.deciding.decider.done(job, outputs, place)
+        return self.deciding.decider.done(job, outputs, place) + self.line.go_on()
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """A forward pass raised."""
         assert self.deciding is not None
-        return self.deciding.decider.failed(job, reason)
+        return self.deciding.decider.failed(job, reason) + self.line.go_on()
 
     def finish(self) -> list[Command]:
         """Answers, decision log, feedback and rejects of the chunk that was begun first."""
-        begun = self.take_begun()
+        begun = self.line.take()
         chunk, choice = begun.chunk, begun.choice
         commands: list[Command] = []
         rejects = [row for rows in rejected_rows(chunk) for row in self._own(rows)]
@@ -163,15 +172,20 @@ class Answering:
         self.stats.rejected("read", len(rejects))
         decisions = None
         if choice is not None and self.deciding is not None:
-            ok = np.ones(len(choice), dtype=np.bool_)
-            ok[list(choice.faults)] = False
+            ok = answered(choice)
             context = self.context.matrix(choice)
-            commands += self._answer(chunk, choice, ok, context)
+            commands += self._answer(begun, choice, ok, context)
             decisions = self._decisions(choice, ok, context)
             self.deciding.decider.close(choice)
         commands += self._cut(chunk, choice)
-        if self.joins and begun.left_out is not None:
-            decisions = both(decisions, self._declined(begun.left_out))
+        for refused in begun.refused:
+            bad = refused.bad(self._section.flowing, row_ids(self._plan.streams[self._section.flowing], refused.rows))
+            commands += self.rejects.emit(bad, refused.stage)
+            self.stats.rejected(refused.stage, len(bad))
+        if self.joins:
+            unanswered = [refused.rows for refused in begun.refused] + ([begun.left_out] if begun.left_out is not None else [])
+            for rows in unanswered:
+                decisions = both(decisions, self._declined(rows))
         for joining in self.joins:
             commands += joining.take(chunk, decisions, self.rejects, self.stats)
         return commands
@@ -186,26 +200,18 @@ class Answering:
         whole = self._section.input(bad.stream).is_global
         return first is self._section and (not whole or bad.partition % self._section.partitions == self._partition)
 
-    def _answer(self, chunk: Chunk, choice: Choice, ok: Bools, context: Matrix) -> list[Command]:
+    def _answer(self, begun: Begun, choice: Choice, ok: Bools, context: Matrix) -> list[Command]:
         assert self.deciding is not None
-        decider, emitter = self.deciding.decider, self.deciding.emitter
+        chunk, decider, emitter = begun.chunk, self.deciding.decider, self.deciding.emitter
         commands: list[Command] = [*emitter.emit(choice, ok, self._offsets(chunk), chunk.number, decider.key_column(), context)]
-        if choice.faults:
-            flowing, stream = choice.flowing, self._section.flowing
-            bad = [
-                Bad(
-                    stream,
-                    flowing.topic,
-                    int(flowing.partition[row]),
-                    int(flowing.offsets[row]),
-                    reason,
-                    choice.ids.take(slice(row, row + 1)).raw()[0],
-                    None,
-                )
-                for row, reason in sorted(choice.faults.items())
-            ]
-            commands += self.rejects.emit(bad, decider.step.name)
-            self.stats.rejected(decider.step.name, len(bad))
+        by_stage: dict[str, list[int]] = {}
+        for row in sorted(choice.faults):
+            by_stage.setdefault(begun.spoilt.get(row, decider.step.name), []).append(row)
+        for stage, rows in by_stage.items():
+            places = np.array(rows, dtype=np.int64)
+            refused = Refused(stage, choice.flowing.take(places), [choice.faults[row] for row in rows])
+            commands += self.rejects.emit(refused.bad(self._section.flowing, choice.ids.take(places)), stage)
+            self.stats.rejected(stage, len(rows))
         self.stats.answered(decider.step, choice, ok)
         return commands
 
@@ -219,13 +225,13 @@ class Answering:
             how = Answered(versions, tuple(passes_told(choice, list(decider.vectorisers), self._plan.models)), choice.wall_ms)
         return [*self._cuts.emit(chunk.number, chunk.rows, chunk.reached, self._offsets(chunk), how)]
 
-    def _offsets(self, chunk: Chunk) -> Ints:
-        """Where the chunk began, per channel of users' rows."""
-        return chunk.began[[i for i, c in enumerate(self._streams) if c != VERSIONS]]
-
     def channels(self, streams: list[str]) -> None:
         """Tell the order of the channels: offsets in predictions follow it."""
-        self._streams = streams
+        self._users = np.array([i for i, stream in enumerate(streams) if stream != VERSIONS], dtype=np.int64)
+
+    def _offsets(self, chunk: Chunk) -> Ints:
+        """Where the chunk began, per channel of users' rows."""
+        return chunk.began[self._users]
 
     def _decisions(self, choice: Choice, ok: Bools, context: Matrix) -> Decisions:
         assert self.deciding is not None
@@ -265,7 +271,7 @@ class Answering:
 
     def restore(self, extra: object) -> list[Command]:
         """Install the versions in use again; marks as they were given."""
-        self._begun = []
+        self.line.clear()
         if self.deciding is not None:
             self.deciding.decider.choices = []
         marked = extra["marked"] if isinstance(extra, dict) else [BEGIN] * len(self.joins)

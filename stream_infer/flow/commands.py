@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from stream_infer.flow.transport import Partition
-from stream_infer.records import Matrix, Text
+from stream_infer.records import Column, Matrix, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,19 @@ class Forward:
     matrix: Matrix
     together: Together | None = None
     sizes: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Call:
+    """Take `count` rows outside, or to the user's own function, as `stage` says, and say CallDone with the same job number.
+
+    columns: what the stage reads, one value per row; they are shared with the core and must not be changed.
+    """
+
+    job: int
+    stage: str
+    columns: dict[str, Column]
+    count: int
 
 
 @dataclass(slots=True)
@@ -94,4 +107,4 @@ class Resume:
     partitions: list[Partition]
 
 
-Command = Forward | Install | Produce | Commit | Seek | Stop | Pause | Resume
+Command = Forward | Call | Install | Produce | Commit | Seek | Stop | Pause | Resume

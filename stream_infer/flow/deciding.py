@@ -21,9 +21,8 @@ from stream_infer.batching.cutting import at_sizes, by_cost, cut, in_buckets
 from stream_infer.decide.policy import ArmStats, draw, propensities
 from stream_infer.decide.where import rows as where_rows
 from stream_infer.features.vectorise import Vectoriser
-from stream_infer.flow.addresses import addresses
 from stream_infer.flow.commands import Command, Forward, Together
-from stream_infer.flow.enrich import Flowing, as_text
+from stream_infer.flow.enrich import Flowing, as_text, row_ids
 from stream_infer.flow.versions import VersionTable
 from stream_infer.hashing import hash64, uniform
 from stream_infer.models.settings import ModelSettings
@@ -142,13 +141,7 @@ class Decider:
 
     def ids(self, flowing: Flowing) -> Text:
         """The ids of the rows: their own, or their address."""
-        if self._stream.id is not None:
-            column = flowing.columns[self._stream.id]
-            if isinstance(column, Text):
-                return column
-            assert isinstance(column, Numbers)
-            return Text.of(str(value) for value in column.values.tolist())
-        return addresses(flowing.topic, flowing.partition, flowing.offsets)
+        return row_ids(self._stream, flowing)
 
     def _policy(self) -> tuple[int, Floats]:
         """The policy's version and its exact propensities, computed once per version."""

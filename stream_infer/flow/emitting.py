@@ -57,6 +57,14 @@ class AnswerEmitter:
             out.append(Produce(self._stream.topic, self._into, answer_keys(choice, key).take(rows), self._encoder.encode(columns)))
         return out + self._decided(count, context[rows])
 
+    def told(self, choice: Choice, ok: Bools, offsets: Ints, cut: int, names: Sequence[str]) -> dict[str, Column]:
+        """Fields of predictions, and columns of their rows, for whoever works on with the rows that were answered. As emit() otherwise."""
+        rows = np.flatnonzero(ok)
+        self._answers.take(choice, rows, len(rows), offsets, cut)
+        ours = [name for name in names if name in PREDICTION_FIELDS]
+        made: dict[str, Column] = {name: self._answers.column(name) for name in ours}
+        return made | {name: choice.flowing.columns[name].take(rows) for name in names if name not in ours}
+
     def _column(self, field: FieldSchema, choice: Choice, rows: Ints | slice) -> Column:
         ours = field.name in PREDICTION_FIELDS
         column = self._answers.column(field.name) if ours else choice.flowing.columns[field.name].take(rows)

@@ -11,10 +11,11 @@ import numpy as np
 
 from stream_infer.features.table import TableState
 from stream_infer.features.windows import FeatureState
+from stream_infer.flow.addresses import addresses
 from stream_infer.flow.merge import Chunk, Taken
 from stream_infer.flow.rows import BAD, DEAD, Rows
 from stream_infer.records import Bools, Column, Floats, Ints, Numbers, Text, concat_columns
-from stream_infer.topology.plan import FeatureStep, LookupStep
+from stream_infer.topology.plan import FeatureStep, LookupStep, StreamPlan
 
 ORIGIN = ("_topic", "_partition", "_offset")  # columns of rows that came under another key
 
@@ -34,7 +35,7 @@ class Flowing:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def take(self, rows: Bools) -> Flowing:
+    def take(self, rows: Bools | Ints) -> Flowing:
         """Some of the rows."""
         columns = {name: column.take(rows) for name, column in self.columns.items()}
         return Flowing(self.topic, self.partition[rows], self.offsets[rows], self.times[rows], self.keys[rows], self.order[rows], columns)
@@ -59,6 +60,17 @@ class Kept:
         """Some of the rows."""
         columns = {name: column.take(rows) for name, column in self.columns.items()}
         return Kept(self.times[rows], self.keys[rows], self.order[rows], self.partition[rows], self.offsets[rows], self.dead[rows], columns)
+
+
+def row_ids(stream: StreamPlan, flowing: Flowing) -> Text:
+    """The ids of the rows: their own, or their address."""
+    if stream.id is None:
+        return addresses(flowing.topic, flowing.partition, flowing.offsets)
+    column = flowing.columns[stream.id]
+    if isinstance(column, Text):
+        return column
+    assert isinstance(column, Numbers)
+    return Text.of(str(value) for value in column.values.tolist())
 
 
 def flowing_rows(chunk: Chunk, stream: str) -> Flowing | None:

@@ -12,10 +12,11 @@ from stream_infer.batching import Sizing
 from stream_infer.batching.sizing import DRAIN, NOTHING_WAITS
 from stream_infer.flow.answering import Answering
 from stream_infer.flow.channel import END
-from stream_infer.flow.commands import Command, Commit, Forward, Pause, Resume, Seek, Stop
+from stream_infer.flow.commands import Call, Command, Commit, Forward, Pause, Resume, Seek, Stop
 from stream_infer.flow.intake import Intakes
 from stream_infer.flow.learning import Learning
 from stream_infer.flow.notices import (
+    CallDone,
     Committed,
     CommitWanted,
     ForwardDone,
@@ -59,7 +60,7 @@ class Flow:
         self.sizing = Sizing({name: model.batch for name, model in plan.models.items()}, live=not mode.deterministic)
         self.tasks: dict[TaskId, Task] = {}
         self._intakes = Intakes(plan, at_once=not mode.deterministic)
-        self._jobs: dict[int, tuple[TaskId, str]] = {}  # who asked, and which model
+        self._jobs: dict[int, tuple[TaskId, str]] = {}  # who asked, and which model or stage
         self._job = 0
         self._now = 0
         self._readers: dict[Partition, list[Task]] = {}
@@ -80,6 +81,8 @@ class Flow:
             return self._tick(notice)
         if isinstance(notice, ForwardDone | ForwardFailed):
             return self._answered(notice)
+        if isinstance(notice, CallDone):
+            return self._called(notice)
         if isinstance(notice, TaskRevoked):
             return self._revoked(notice)
         if isinstance(notice, CommitWanted):
@@ -216,6 +219,14 @@ class Flow:
         place = notice.place if isinstance(notice, ForwardDone) else None
         return self._numbered(task, task.answered(notice.job, outputs, reason, self._now, place))
 
+    def _called(self, notice: CallDone) -> list[Command]:
+        asked = self._jobs.pop(notice.job, None)
+        if asked is None:
+            self.stats.stale_dropped += 1
+            return []
+        task = self.tasks[asked[0]]
+        return self._numbered(task, task.called(notice, self._now))
+
     def _passed(self, model: str, passed: Pass) -> None:
         """A forward pass ended: while a commit is due no rows follow, and none could have joined it."""
         self.sizing.passed(model, passed.rows + passed.padded, passed.seconds)
@@ -226,6 +237,8 @@ class Flow:
         for command in commands:
             if isinstance(command, Forward):
                 self._jobs[command.job] = (task.id, command.model)
+            elif isinstance(command, Call):
+                self._jobs[command.job] = (task.id, command.stage)
         return commands
 
     # -- commits ---------------------------------------------------------------------------------------------------
@@ -235,7 +248,7 @@ class Flow:
         self._draining = True
 
     def in_flight(self) -> bool:
-        """Whether any chunk waits for a model."""
+        """Whether any chunk waits for a model or a call."""
         return any(task.busy for task in self.tasks.values())
 
     def dirty(self) -> bool:

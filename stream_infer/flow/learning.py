@@ -15,6 +15,7 @@ from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.context import context_inputs
 from stream_infer.flow.enrich import flowing_rows
 from stream_infer.flow.merge import Chunk
+from stream_infer.flow.notices import CallDone
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, mark
 from stream_infer.learn.learner import Learner, learner_of
@@ -78,6 +79,10 @@ class Learning:
     def failed(self, job: int, reason: str) -> list[Command]:
         """Never: this section asks no model."""
         raise AssertionError(f"job {job} in the learn section: {reason}")
+
+    def called(self, notice: CallDone) -> list[Command]:
+        """Never: this section calls nothing."""
+        raise AssertionError(f"job {notice.job} in the learn section: a call")
 
     def finish(self) -> list[Command]:
         """Nothing leaves before an epoch ends."""

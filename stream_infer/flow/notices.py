@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stream_infer.flow.transport import Partition
-from stream_infer.records import Fetched, Floats
+from stream_infer.records import Column, Fetched, Floats
 
 TaskId = tuple[str, int]  # (section, partition)
 
@@ -63,6 +63,18 @@ class ForwardFailed:
 
 
 @dataclass(slots=True)
+class CallDone:
+    """A call came back. columns: all that the stage gives, one value per row of the call; faults: row → why it may not go on, one line.
+
+    What columns say of a row with a fault means nothing; where every row has one, columns may be empty.
+    """
+
+    job: int
+    columns: dict[str, Column]
+    faults: dict[int, str]
+
+
+@dataclass(slots=True)
 class Tick:
     """Time goes on. now: ms, monotone; at_end: partitions of which everything known has been read.
 
@@ -86,4 +98,4 @@ class Committed:
     """The last Commit holds."""
 
 
-Notice = TaskRevoked | Read | ForwardDone | ForwardFailed | Tick | CommitWanted | Committed
+Notice = TaskRevoked | Read | ForwardDone | ForwardFailed | CallDone | Tick | CommitWanted | Committed

@@ -1,12 +1,13 @@
-"""flow.ports: what the worker is given beside a transport: something that runs models, somewhere to keep snapshots; and its own pace."""
+"""flow.ports: what the worker is given beside a transport: what runs models and calls, where to keep snapshots; and its own pace."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stream_infer.flow.commands import Forward, Install
-from stream_infer.flow.notices import ForwardDone, ForwardFailed, TaskId
+from stream_infer.flow.commands import Call, Forward, Install
+from stream_infer.flow.notices import CallDone, ForwardDone, ForwardFailed, TaskId
 from stream_infer.flow.task import Snapshot
 
 
@@ -21,6 +22,19 @@ class Forwarder(Protocol):
 
     def finished(self, wait_ms: int) -> list[ForwardDone | ForwardFailed]:
         """Forward passes that ended."""
+
+
+Answerer = Callable[[Call], CallDone]  # what a stage does with a call, where nobody has to wait for it
+
+
+class Caller(Protocol):
+    """Takes rows outside. submit() never blocks for long; finished() gives what has come back, waiting at most wait_ms for something."""
+
+    def submit(self, command: Call) -> None:
+        """Start a call."""
+
+    def finished(self, wait_ms: int) -> list[CallDone]:
+        """Calls that came back."""
 
 
 class Snapshots(Protocol):

@@ -18,7 +18,7 @@ from stream_infer.flow.blocks import PLACE_BITS, Sourced
 from stream_infer.flow.channel import BEGIN, END, VERSIONS, Channel, Place
 from stream_infer.flow.commands import Command, Produce, Seek
 from stream_infer.flow.merge import Chunk, Merge
-from stream_infer.flow.notices import TaskId
+from stream_infer.flow.notices import CallDone, TaskId
 from stream_infer.flow.rows import Rows
 from stream_infer.flow.transport import Partition
 from stream_infer.records import Floats, Text
@@ -36,16 +36,19 @@ class Work(Protocol):
     stores: dict[str, Store]
 
     def start(self, chunk: Chunk) -> list[Command]:
-        """Begin to work through a chunk; waiting() tells whether models are still at it."""
+        """Begin to work through a chunk; waiting() tells whether models or calls are still at it."""
 
     def waiting(self) -> bool:
-        """Whether the chunk begun last waits for models."""
+        """Whether the chunk begun first waits for models or calls."""
 
     def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
         """A model answered. place: as ForwardDone has it."""
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """A model raised."""
+
+    def called(self, notice: CallDone) -> list[Command]:
+        """A call came back."""
 
     def finish(self) -> list[Command]:
         """The chunk is through: everything it leads to."""
@@ -188,8 +191,12 @@ class Task:
         commands = self.work.failed(job, reason) if outputs is None else self.work.done(job, outputs, place)
         return commands + self._finish(now)
 
+    def called(self, notice: CallDone, now: int) -> list[Command]:
+        """A call came back."""
+        return self.work.called(notice) + self._finish(now)
+
     def _finish(self, now: int) -> list[Command]:
-        """Answer the chunks that models are through with, in order."""
+        """Answer the chunks that models and calls are through with, in order."""
         commands: list[Command] = []
         while self._begun and not self.work.waiting():
             self._begun.pop(0)

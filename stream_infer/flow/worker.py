@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stream_infer.flow.checks import check_topics
-from stream_infer.flow.commands import Command, Commit, Forward, Install, Pause, Produce, Resume, Seek, Stop
+from stream_infer.flow.commands import Call, Command, Commit, Forward, Install, Pause, Produce, Resume, Seek, Stop
 from stream_infer.flow.committing import Committer
 from stream_infer.flow.flow import Flow, Mode
 from stream_infer.flow.keeping import Keeping
 from stream_infer.flow.notices import Committed, CommitWanted, Read, TaskId, TaskRevoked, Tick
-from stream_infer.flow.ports import Forwarder, Pace, Snapshots
+from stream_infer.flow.ports import Caller, Forwarder, Pace, Snapshots
 from stream_infer.flow.restoring import Restoring
 from stream_infer.flow.standby import Copy, Standby
 from stream_infer.flow.stats import Stats
@@ -34,11 +34,15 @@ POLL_ROWS_MAX = 5000  # 5,000 records a call cost 1.2 µs each against 1.35 at 1
 DRAIN_MS_MAX = 5000  # for models to end when partitions are taken away; beyond it the transaction is given up
 RESTORE_MS = 20  # reading state back goes on for so long between two polls …
 RESTORE_ALONE = 10  # … and for so many times that while nothing else is to do: the group is to be heard all the same
+CALL_WAIT_MS = 2  # for a call to come back, before models are looked at again
 PARKED_MS_MAX = 10_000  # a task that left comes back within a rebalance, or not at all
 
 
 class Worker:
-    """One member of the group: a Flow, a transport, a forwarder. clock: ms, monotone; wall: ms since 1970, for deadlines (live only)."""
+    """One member of the group: a Flow, a transport, a forwarder. clock: ms, monotone; wall: ms since 1970, for deadlines (live only).
+
+    caller: what runs the calls of the plan; None where no stage calls.
+    """
 
     def __init__(
         self,
@@ -56,9 +60,11 @@ class Worker:
         slot: str = "0",
         standby_bytes_max: int = 0,
         restore_ms: int = RESTORE_MS,
+        caller: Caller | None = None,
     ) -> None:
         self.plan, self.transport = plan, transport
-        self._forwarder, self._clock = forwarder, clock
+        self._forwarder, self._caller, self._clock = forwarder, caller, clock
+        self._calls_open = 0
         self._sections = [s for s in plan.sections if sections is None or s.name in sections]
         self.pace = Pace(plan.emit.commit_interval_ms)
         self.deterministic = deterministic
@@ -209,13 +215,24 @@ class Worker:
         self.transport.close()
 
     def _take_answers(self, wait_ms: int) -> None:
-        for answer in self._forwarder.finished(wait_ms):
+        # With calls under way it is they that are waited for: they take longer, and a pass that ends meanwhile is seen a moment later.
+        for answer in self._forwarder.finished(0 if self._calls_open else wait_ms):
             self._carry_out(self.flow.handle(answer))
+        if self._calls_open:
+            assert self._caller is not None
+            came = self._caller.finished(min(wait_ms, CALL_WAIT_MS))
+            self._calls_open -= len(came)
+            for call in came:
+                self._carry_out(self.flow.handle(call))
 
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             if isinstance(command, Forward):
                 self._forwarder.submit(command)
+            elif isinstance(command, Call):
+                assert self._caller is not None, f"stage {command.stage} calls, and nothing was given that runs calls"
+                self._calls_open += 1
+                self._caller.submit(command)
             elif isinstance(command, Produce):
                 self._committer.send(command)
             elif isinstance(command, Install):

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_infer.flow.commands import Forward
-from stream_infer.flow.notices import ForwardDone, ForwardFailed, TaskId
+from stream_infer.flow.notices import CallDone, ForwardDone, ForwardFailed, TaskId
+from stream_infer.flow.ports import Answerer
 from stream_infer.flow.task import Snapshot
 from stream_infer.flow.transport import Partition
 from stream_infer.flow.worker import Worker
 from stream_infer.models.base import Model
 from stream_infer.records import Fetched
+from stream_infer.sim.calling import SimCaller
 from stream_infer.sim.forwarding import SimForwarder
 from stream_infer.sim.story import StoryFlow
 from stream_infer.sim.transport import SimTransport
@@ -66,6 +68,24 @@ class WorldForwarder(SimForwarder):
         return super().finished(wait_ms)
 
 
+class WorldCaller(SimCaller):
+    """Calls that may take long. wait: lets simulated time pass."""
+
+    def __init__(
+        self, answerers: Mapping[str, Answerer], draw: Callable[[int], int], clock: Callable[[], int], wait: Callable[[int], None]
+    ) -> None:
+        super().__init__(answerers, draw)
+        self._clock, self._wait = clock, wait
+        self.held_until = 0
+
+    def finished(self, wait_ms: int) -> list[CallDone]:
+        """As SimCaller.finished, nothing while held."""
+        if self._clock() < self.held_until:
+            self._wait(wait_ms)
+            return []
+        return super().finished(wait_ms)
+
+
 class Disk:
     """Snapshots of one host, which outlive its worker."""
 
@@ -96,6 +116,7 @@ class Process:
     flow: StoryFlow
     transport: WorldTransport
     forwarder: WorldForwarder
+    caller: WorldCaller
     fuse: int = -1
     fate: str = ""
     stall_ms: int = 0

@@ -14,12 +14,14 @@ from stream_infer.codec.json_codec import JsonDecoder
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import RecordSchema, parse_schema
 from stream_infer.errors import StreamInferError
+from stream_infer.flow.ports import Answerer
 from stream_infer.flow.rows import GOOD, Intake
 from stream_infer.flow.versions import statics
 from stream_infer.flow.worker import Worker
 from stream_infer.models.base import Model
 from stream_infer.records import Column, Numbers, Text
 from stream_infer.sim.broker import SimBroker
+from stream_infer.sim.calling import SimCaller
 from stream_infer.sim.forwarding import SimForwarder
 from stream_infer.sim.transport import SimTransport
 from stream_infer.topology.plan import Plan, StreamPlan
@@ -73,21 +75,26 @@ def read(broker: SimBroker, stream: StreamPlan) -> list[dict[str, object]]:
     return found
 
 
-def play(plan: Plan, given: Mapping[str, Sequence[Row]], models: Mapping[str, Model], seed: int = 0) -> dict[str, list[dict[str, object]]]:
-    """Run a topology over the given rows per stream; the rows of its output streams by name."""
+def play(
+    plan: Plan, given: Mapping[str, Sequence[Row]], models: Mapping[str, Model], calls: Mapping[str, Answerer] | None = None, seed: int = 0
+) -> dict[str, list[dict[str, object]]]:
+    """Run a topology over the given rows per stream; the rows of its output streams by name. calls: what calling stages do."""
     broker = make_broker(plan, seed)
     for name, rows in given.items():
         send(broker, plan.streams[name], rows)
-    run_to_end(plan, broker, models)
+    run_to_end(plan, broker, models, calls)
     inputs = {i.stream for section in plan.sections for i in section.inputs}
     return {name: read(broker, stream) for name, stream in plan.streams.items() if name not in inputs}
 
 
-def run_to_end(plan: Plan, broker: SimBroker, models: Mapping[str, Model], slot: str = "0") -> Worker:
+def run_to_end(
+    plan: Plan, broker: SimBroker, models: Mapping[str, Model], calls: Mapping[str, Answerer] | None = None, slot: str = "0"
+) -> Worker:
     """One deterministic worker, until the logs are worked through."""
     transport = SimTransport(broker, plan.name, f"{plan.name}.{slot}")
     forwarder = SimForwarder(models, broker.draw)
-    worker = Worker(plan, statics(plan.models, models), transport, forwarder, lambda: broker.now_ms, deterministic=True)
+    caller = SimCaller(calls or {}, broker.draw)
+    worker = Worker(plan, statics(plan.models, models), transport, forwarder, lambda: broker.now_ms, deterministic=True, caller=caller)
     worker.start()
     for _ in range(STEPS_MAX):
         worker.step(0)

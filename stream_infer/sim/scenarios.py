@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from stream_infer.flow.ports import Answerer
 from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
 from stream_infer.sim.chance import Chance
@@ -35,13 +36,17 @@ class Event:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A topology, its schemas by path, and a function of chance and a number of events that makes them, in any order."""
+    """A topology, its schemas by path, and a function of chance and a number of events that makes them, in any order.
+
+    calls: what its calling stages do, by stage.
+    """
 
     name: str
     text: str
     schemas: Mapping[str, str]
     make: Callable[[Chance, int], list[Event]]
     arms: tuple[str, ...] = ()
+    calls: Mapping[str, Answerer] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         """The checked plan."""

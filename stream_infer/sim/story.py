@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stream_infer.flow.commands import Command, Commit, Forward, Install, Produce, Seek
+from stream_infer.flow.commands import Call, Command, Commit, Forward, Install, Produce, Seek
 from stream_infer.flow.flow import Flow, Mode
-from stream_infer.flow.notices import ForwardDone, ForwardFailed, Notice, Read, TaskId, TaskRevoked, Tick
+from stream_infer.flow.notices import CallDone, ForwardDone, ForwardFailed, Notice, Read, TaskId, TaskRevoked, Tick
 from stream_infer.flow.task import Snapshot, Task
 from stream_infer.flow.versions import Static
 from stream_infer.topology.plan import Plan
@@ -111,6 +111,9 @@ def digest(commands: Iterable[Command]) -> str:
                     found.update(b"-" if item is None else b"+%d:" % len(item) + item)
         elif isinstance(command, Forward):
             found.update(command.matrix.tobytes())
+        elif isinstance(command, Call):
+            for name, told in command.columns.items():
+                found.update(f"{name}{told.to_list()}".encode())
         elif isinstance(command, Install):
             found.update(command.payload)
         elif isinstance(command, Commit):
@@ -130,6 +133,8 @@ def _of_notice(notice: Notice) -> str:
         return f"revoked {notice.task[0]}[{notice.task[1]}]"
     if isinstance(notice, ForwardDone | ForwardFailed):
         return f"job {notice.job} {'done' if isinstance(notice, ForwardDone) else 'failed'}"
+    if isinstance(notice, CallDone):
+        return f"call {notice.job} came back" + (f", {len(notice.faults)} rows may not go on" if notice.faults else "")
     return f"tick {notice.now}" if isinstance(notice, Tick) else type(notice).__name__
 
 
@@ -138,6 +143,8 @@ def _of_command(command: Command) -> str:
         return f"produce {command.topic}[{'key' if command.partition is None else command.partition}] {len(command.values)}"
     if isinstance(command, Forward):
         return f"forward {command.job} {command.model} v{command.version} {len(command.matrix)} rows"
+    if isinstance(command, Call):
+        return f"call {command.job} {command.stage} {command.count} rows"
     if isinstance(command, Commit):
         return "commit " + " ".join(f"{topic}[{number}]@{offset}" for (topic, number), offset in sorted(command.offsets.items()))
     if isinstance(command, Seek):

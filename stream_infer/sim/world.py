@@ -25,7 +25,7 @@ from stream_infer.sim.broker import SimBroker
 from stream_infer.sim.chance import Chance
 from stream_infer.sim.faults import Faults
 from stream_infer.sim.ledger import Ledger
-from stream_infer.sim.machines import Disk, Killed, Process, WorldForwarder, WorldTransport
+from stream_infer.sim.machines import Disk, Killed, Process, WorldCaller, WorldForwarder, WorldTransport
 from stream_infer.sim.oracle import Written
 from stream_infer.sim.play import columns_of, make_broker
 from stream_infer.sim.scenarios import BEGAN_MS, Event, Scenario
@@ -168,6 +168,7 @@ class World:
             transaction_timeout_ms=TRANSACTION_MS,
         )
         forwarder = WorldForwarder(self.models, self._chance.below, lambda: self.broker.now_ms, self.broker.advance)
+        caller = WorldCaller(settings.scenario.calls, self._chance.below, lambda: self.broker.now_ms, self.broker.advance)
         disk = self._disks.setdefault(slot, Disk()) if settings.snapshots else None
         zero = self._chance.below(10**9)  # of its clock: hosts have no common one
         worker = settings.kind(
@@ -182,6 +183,7 @@ class World:
             slot=slot,
             standby_bytes_max=settings.standby_bytes_max,
             restore_ms=0,
+            caller=caller,
         )
         ends = worker.flow.ends() if settings.deterministic else None
         mode = Mode(settings.deterministic, ends, settings.chunk_rows_max, settings.room_rows_min)
@@ -194,7 +196,7 @@ class World:
         )
         worker.flow = flow
         self.flows.append(flow)
-        process = Process(slot, worker, flow, transport, forwarder)
+        process = Process(slot, worker, flow, transport, forwarder, caller)
         transport.before = lambda: self._call(process)
         self.processes.append(process)
         self.counts["starts"] = self.counts.get("starts", 0) + 1
@@ -234,7 +236,7 @@ class World:
         self.broker.slow_fetch_share = 0.0
         self.works = {task.id: task.work for process in self.processes for task in process.flow.tasks.values()}
         for process in self.processes:
-            process.transport.before, process.forwarder.held_until = None, 0
+            process.transport.before, process.forwarder.held_until, process.caller.held_until = None, 0, 0
             with suppress(Fenced):  # stood still for too long before it was done: nothing of it counts
                 process.worker.close()
         self.broker.advance(2 * TRANSACTION_MS)  # what the dead left open ends, and what stands behind it can be read
@@ -257,7 +259,7 @@ class World:
             how = chance.pick(("aborted", "unknown_committed", "unknown_aborted"))
             self.broker.fail_next_commit(f"{self.plan.name}.{victim.slot}", cast("Literal['aborted']", how))
         if chance.happens(faults.hold):
-            victim.forwarder.held_until = self.broker.now_ms + chance.pick((30, 300, 6_000))
+            victim.forwarder.held_until = victim.caller.held_until = self.broker.now_ms + chance.pick((30, 300, 6_000))
         if chance.happens(faults.leave):
             self._leave_or_join(victim)
         if chance.happens(faults.compact):

@@ -89,6 +89,19 @@ class RepartitionStep:
 
 
 @dataclass(frozen=True)
+class CallStep:
+    """Flowing rows go outside with the columns `reads` and come back with `gives`, names and Avro kinds.
+
+    of_answers: answered rows go, after the decide step of the section; fields of predictions are columns of theirs.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    gives: tuple[tuple[str, str], ...]
+    of_answers: bool = False
+
+
+@dataclass(frozen=True)
 class DecideStep:
     """One of `arms` (names of models) answers each row that passes `where`; `shadows` run on every such row and only leave a mark.
 
@@ -126,7 +139,7 @@ class LearnStep:
     every_ms: int
 
 
-Step = FeatureStep | LookupStep | RepartitionStep | DecideStep | FeedbackStep | LearnStep
+Step = FeatureStep | LookupStep | RepartitionStep | CallStep | DecideStep | FeedbackStep | LearnStep
 
 
 @dataclass(frozen=True)

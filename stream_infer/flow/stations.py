@@ -1,0 +1,105 @@
+"""flow.stations: the way of chunks through the steps of a section. merge → *stations* → answering.
+
+A station is begun by one chunk after the other, in their order. Where models or calls are to be waited for, a later chunk may stand at a
+station beside an earlier one, waiting as well, but never beyond it: what a step keeps or asks has the order of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stream_infer.flow.commands import Command
+from stream_infer.flow.deciding import Choice
+from stream_infer.flow.enrich import Flowing
+from stream_infer.flow.merge import Chunk
+from stream_infer.flow.notices import CallDone
+from stream_infer.flow.rows import Bad
+from stream_infer.records import Text
+
+
+@dataclass(slots=True)
+class Refused:
+    """Rows that a step did not let pass: reasons[i] says why row i did not."""
+
+    stage: str
+    rows: Flowing
+    reasons: list[str]
+
+    def bad(self, stream: str, ids: Text) -> list[Bad]:
+        """As rejected rows, keyed by their ids."""
+        rows = self.rows
+        places = zip(rows.partition.tolist(), rows.offsets.tolist(), self.reasons, ids.raw(), strict=True)
+        return [Bad(stream, rows.topic, partition, offset, reason, key, None) for partition, offset, reason, key in places]
+
+
+@dataclass(slots=True)
+class Begun:
+    """A chunk on its way. flowing: its rows so far; station: the next one; call: the job it waits for, and what to do when that comes back.
+
+    choice: None where no row is answered; left_out: rows that are not to be answered; refused: rows that a call did not let pass;
+    spoilt: row of the choice → the stage that spoilt its answer, if that was not the decide step.
+    """
+
+    chunk: Chunk
+    flowing: Flowing | None = None
+    station: int = 0
+    call: tuple[int, Callable[[CallDone], None]] | None = None
+    choice: Choice | None = None
+    left_out: Flowing | None = None
+    refused: list[Refused] = field(default_factory=list)
+    spoilt: dict[int, str] = field(default_factory=dict)
+
+    def waits(self) -> bool:
+        """Whether a call or a model still owes something."""
+        return self.call is not None or (self.choice is not None and bool(self.choice.open))
+
+
+Station = Callable[[Begun], list[Command]]
+
+
+class Line:
+    """The stations of a section, and the chunks on their way, the first begun first."""
+
+    def __init__(self) -> None:
+        self.stations: list[Station] = []
+        self._begun: list[Begun] = []
+
+    def begin(self, begun: Begun) -> list[Command]:
+        """One more chunk comes."""
+        self._begun.append(begun)
+        return self.go_on()
+
+    def go_on(self) -> list[Command]:
+        """Every chunk goes as far as it may."""
+        commands: list[Command] = []
+        ahead = len(self.stations)
+        for begun in self._begun:
+            while begun.station < ahead and not begun.waits():
+                station = self.stations[begun.station]
+                begun.station += 1
+                commands += station(begun)
+            ahead = begun.station
+        return commands
+
+    def called(self, notice: CallDone) -> list[Command]:
+        """A call came back: its chunk goes on."""
+        for begun in self._begun:
+            if begun.call is not None and begun.call[0] == notice.job:
+                then, begun.call = begun.call[1], None
+                then(notice)
+                return self.go_on()
+        raise AssertionError(f"job {notice.job} came back and was never asked")
+
+    def waiting(self) -> bool:
+        """Whether the first chunk is still on its way."""
+        return bool(self._begun) and (self._begun[0].station < len(self.stations) or self._begun[0].waits())
+
+    def take(self) -> Begun:
+        """The first chunk; it is over now."""
+        assert self._begun, "finish without start"
+        return self._begun.pop(0)
+
+    def clear(self) -> None:
+        """No chunk is on its way any more."""
+        self._begun.clear()
