@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+from stream_infer.edge.artifacts import read_artifact
 from stream_infer.edge.passes import Answer, PassQueue
-from stream_infer.errors import ModelError
 from stream_infer.flow.commands import Forward, Install
 from stream_infer.models.base import Model, Registry
 from stream_infer.models.linear import LinearModel
@@ -22,23 +21,6 @@ from stream_infer.models.settings import ModelSettings
 from stream_infer.topology.plan import Plan
 
 VERSIONS_KEPT = 64  # of each learned model: tasks of one process may answer with different versions for a while
-ARTIFACT_BYTES_MAX = 2_000_000_000  # a file past this is refused before it is read into memory
-
-
-def read_artifact(settings: ModelSettings, base: str) -> bytes | None:
-    """The bytes of a model's file, read once: what is checked is what is loaded. ModelError when it is missing or too large."""
-    if settings.artifact is None:
-        return None
-    path = Path(base) / settings.artifact
-    if not path.is_file():
-        raise ModelError(
-            f"model {settings.name}: there is no file {path}\n"
-            "    expected: a safetensors file as `artifact`\n"
-            "    fix:      train it, or correct the path"
-        )
-    if path.stat().st_size > ARTIFACT_BYTES_MAX:
-        raise ModelError(f"model {settings.name}: {path} has {path.stat().st_size} bytes, at most {ARTIFACT_BYTES_MAX} are read")
-    return path.read_bytes()
 
 
 class InProcess:
@@ -123,4 +105,9 @@ class InProcess:
 
 def load_models(plan: Plan, registry: Registry) -> dict[str, Model]:
     """All models of a plan from their files, checked. ModelError names the model and the file."""
-    return {name: load_model(settings, read_artifact(settings, plan.base), registry) for name, settings in plan.models.items()}
+    return {name: load_model(settings, artifact_of(settings, plan.base), registry) for name, settings in plan.models.items()}
+
+
+def artifact_of(settings: ModelSettings, base: str) -> bytes | None:
+    """The bytes of a model's file, read once: what is checked is what is loaded. ModelError when it is missing or too large."""
+    return None if settings.artifact is None else read_artifact(settings.artifact, base, settings.sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
@@ -55,6 +56,21 @@ def model_error(what: str, file: str, *, got: str = "", expected: str = "", fix:
     lines = [f"{file}: {what}"]
     lines += [f"    {label + ':':<10}{text}" for label, text in (("got", got), ("expected", expected), ("fix", fix)) if text]
     return ModelError("\n".join(lines))
+
+
+def check_digest(data: bytes, pinned: str | None, file: str) -> str:
+    """The sha256 (hex) of data; raises ModelError where another is pinned (hex, in any case, with or without "sha256:")."""
+    digest = hashlib.sha256(data).hexdigest()
+    wanted = (pinned or digest).lower().removeprefix("sha256:")
+    if digest != wanted:
+        raise model_error(
+            "the file is not the one that is pinned",
+            file,
+            got=f"sha256 {digest}",
+            expected=f"sha256 {wanted}",
+            fix="restore the file, or pin the new checksum if the change is wanted",
+        )
+    return digest
 
 
 def check_columns(got: tuple[str, ...], expected: tuple[str, ...], file: str) -> None:

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
-from stream_infer.models.base import Model, Registry, check_columns, model_error, self_check
+from stream_infer.models.base import Model, Registry, check_columns, check_digest, model_error, self_check
 from stream_infer.models.linear import LinearModel
 from stream_infer.models.settings import ModelSettings
 
 
 def check_bytes(settings: ModelSettings, data: bytes) -> str:
     """The sha256 (hex) of the very bytes that are loaded; raises ModelError where the topology pins another."""
-    digest = hashlib.sha256(data).hexdigest()
-    pinned = (settings.sha256 or digest).lower().removeprefix("sha256:")
-    if digest != pinned:
-        raise model_error(
-            "the file is not the one that the topology pins",
-            _file(settings),
-            got=f"sha256 {digest}",
-            expected=f"sha256 {pinned}",
-            fix="restore the file, or pin the new checksum if the change is wanted",
-        )
-    return digest
+    return check_digest(data, settings.sha256, _file(settings))
 
 
 def load_model(settings: ModelSettings, data: bytes | None, registry: Registry) -> Model:

@@ -69,7 +69,7 @@ def _check_artifact(model: Section, found: Findings) -> None:
             fix = f"add `artifact: models/{model.label.split('`')[1]}.safetensors`, or `learns: {{by: sgd}}`"
             found.at(model, f"{model.label}: it has no weights and does not learn", expected="`artifact`, or `learns`, or both", fix=fix)
         return
-    path = check_path(model.label, value, found)
+    path = _check_place(model, value, found)
     if path is None or model.place == "":
         return
     if path.endswith(".pt2") and model.kind == "torch":
@@ -91,6 +91,23 @@ def _check_artifact(model: Section, found: Findings) -> None:
             expected="`trusted` with a .pt2 file only",
             fix="remove `trusted`",
         )
+
+
+def _check_place(model: Section, value: Value, found: Findings) -> str | None:
+    """A path below the folder, or a URL with the digest of what it must bring; the operator says which URLs are read at all."""
+    path = value.data
+    assert isinstance(path, str)
+    if "://" not in path:
+        return check_path(model.label, value, found)
+    if "sha256" in model.given:
+        return path
+    found.at(
+        value,
+        f"{model.label}: a URL without `sha256`",
+        expected="the digest of the file beside its URL: what is loaded must not change with the place",
+        fix="add `sha256: …` (`sha256sum FILE` prints it), or write a path below the folder of the topology",
+    )
+    return None
 
 
 def _check_program(model: Section, value: Value, found: Findings) -> None:

@@ -25,7 +25,7 @@ _INPUTS = Setting(
     "[hour, {one_hot: origin, values: [EWR, JFK]}]",
     required=True,
 )
-_ARTIFACT_WORDS = "the path of a .safetensors file below the folder of the topology"
+_ARTIFACT_WORDS = "the path of a .safetensors file below the folder of the topology (or its URL, with `sha256`)"
 _SHA256 = Setting(
     "sha256",
     text(pattern=r"[0-9a-f]{64}", words="64 hexadecimal digits (lower case)"),

@@ -216,8 +216,8 @@ def spoil(how: str, case: Case) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("gone", ["model twice: there is no file", "twice.safetensors", "expected: a safetensors file", "fix:      train it, or correct"]),
-        ("pinned", ["not the one that the topology pins", "got:      sha256", f"expected: sha256 {'0' * 64}", "fix:      restore"]),
+        ("gone", ["twice.safetensors: there is no such file", "expected: a model file as `artifact`", "fix:      train it, or correct"]),
+        ("pinned", ["not the one that is pinned", "got:      sha256", f"expected: sha256 {'0' * 64}", "fix:      restore"]),
         ("cut", ["twice.safetensors: ", "cut off"]),
         ("other columns", ["column 0 of the model is another", "got:      price", "expected: amount", "fix:      train the model"]),
         ("more columns", ["another number of inputs", "got:      2 columns (+price)", "expected: 1 columns", "fix:      train the model"]),

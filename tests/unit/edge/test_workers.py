@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_infer.edge import workers
-from stream_infer.edge.workers import VERSIONS_KEPT, InProcess, load_models, read_artifact
+from stream_infer.edge.workers import VERSIONS_KEPT, InProcess, artifact_of, load_models
 from stream_infer.errors import ModelError
 from stream_infer.flow.commands import Forward, Install
 from stream_infer.flow.notices import ForwardDone, ForwardFailed
@@ -139,27 +138,10 @@ def settings(artifact: str | None) -> ModelSettings:
     return ModelSettings("twice", "linear", (), artifact=artifact)
 
 
-def test_an_artifact_is_read_relative_to_the_topology(tmp_path: Path) -> None:
+def test_the_artifact_of_a_model_is_read_relative_to_the_topology(tmp_path: Path) -> None:
     (tmp_path / "twice.safetensors").write_bytes(b"bytes")
-    assert read_artifact(settings("twice.safetensors"), str(tmp_path)) == b"bytes"
-    assert read_artifact(settings(None), str(tmp_path)) is None
-
-
-def test_a_missing_artifact_is_named_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ModelError) as found:
-        read_artifact(settings("gone.safetensors"), str(tmp_path))
-    assert str(found.value).splitlines() == [
-        f"model twice: there is no file {tmp_path}/gone.safetensors",
-        "    expected: a safetensors file as `artifact`",
-        "    fix:      train it, or correct the path",
-    ]
-
-
-def test_an_artifact_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with (tmp_path / "huge.safetensors").open("wb") as file:
-        file.truncate(workers.ARTIFACT_BYTES_MAX + 1)  # a hole: it takes no room
-    with pytest.raises(ModelError, match=r"huge.safetensors has 2000000001 bytes, at most 2000000000 are read"):
-        read_artifact(settings("huge.safetensors"), str(tmp_path))
+    assert artifact_of(settings("twice.safetensors"), str(tmp_path)) == b"bytes"
+    assert artifact_of(settings(None), str(tmp_path)) is None
 
 
 def test_all_models_of_a_plan_are_loaded_by_name(tmp_path: Path) -> None:
