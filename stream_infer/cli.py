@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stream_infer.cli_replay import explain_arguments, replay_arguments
 from stream_infer.errors import EnvironmentMissing, Problem, StreamInferError, TopologyError
 from stream_infer.topology.plan import Plan
 
@@ -89,6 +90,10 @@ def _explain(wanted: argparse.Namespace) -> int:
         print(explain.full(spec), end="")
         return 0
     plan = load_plan(wanted.topology)
+    if wanted.prediction is not None:
+        from stream_infer.cli_replay import explain_prediction
+
+        return explain_prediction(wanted, plan, wanted.bootstrap or _dev_bootstrap())
     print(explain.mermaid(plan) if wanted.mermaid else explain.text(plan), end="")
     return 0
 
@@ -181,6 +186,12 @@ def _trainset(wanted: argparse.Namespace) -> int:
     return 0
 
 
+def _replay(wanted: argparse.Namespace) -> int:
+    from stream_infer.cli_replay import replay
+
+    return replay(wanted, load_plan, wanted.bootstrap or _dev_bootstrap())
+
+
 def _demo(wanted: argparse.Namespace) -> int:
     from stream_infer.cli_demo import DemoSettings, demo
 
@@ -241,6 +252,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("topology", type=Path)
     explain.add_argument("--mermaid", action="store_true", help="as a Mermaid diagram")
     explain.add_argument("--full", action="store_true", help="the topology itself with every default filled in")
+    explain_arguments(explain)
+    replay = command("replay", _replay, "work a stretch of the log through another model or topology, and tell what differs (only reads)")
+    replay_arguments(replay)
     test = command("test", _test, "run the `tests:` blocks of topology files, without a broker")
     test.add_argument("topology", type=Path, nargs="+")
     run = command("run", _run, "run a topology; start the same command again to share the work")
@@ -269,7 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     show = command("show", _show, "print the rows that a topology wrote for itself, as JSON lines")
     show.add_argument("topology", type=Path)
     show.add_argument("topic", help="decisions, joined, or the name of a topic between two sections, as `explain` shows it")
-    for with_bootstrap in (run, trainset, show):
+    for with_bootstrap in (run, trainset, show, explain, replay):
         with_bootstrap.add_argument("--bootstrap", metavar="HOST:PORT", help="the broker; without it the development broker of this folder")
     plan = command("plan", _plan, "say how many workers a rate needs, and how late the answers will be, measured on this machine")
     plan.add_argument("topology", type=Path)
@@ -277,7 +291,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--slo-ms", type=_positive, required=True, help="99 of 100 answers are to be readable within so many ms")
     plan.add_argument("--bootstrap", metavar="HOST:PORT", help="a broker to ask what its client costs (default: none)")
     plan.add_argument("--json", action="store_true", help="as JSON")
-    for with_code in (run, test, plan):
+    for with_code in (run, test, plan, explain, replay):
         with_code.add_argument(
             "--admit", action="append", default=[], metavar="MODULE", help="a Python module whose model classes the topology may name"
         )

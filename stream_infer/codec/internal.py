@@ -84,6 +84,7 @@ CUT = """{
     {"name": "reached", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "Event time that the task had reached."},
     {"name": "offsets", "type": {"type": "array", "items": "long"}, "doc": "As in predictions, in the plan's order."},
     {"name": "versions", "type": {"type": "array", "items": "long"}, "doc": "Of the policy, then of each model of the stage."},
+    {"name": "ends", "type": {"type": "array", "items": "long"}, "default": [], "doc": "Next offset of each input after the chunk."},
     {"name": "passes", "type": {"type": "array", "items": "long"}, "default": [],
       "doc": "Five numbers per forward pass, of the models that had others than one of just these rows (flow.cuts)."},
     {"name": "wall", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null,

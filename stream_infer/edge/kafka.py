@@ -165,6 +165,11 @@ class KafkaTransport:
         """Last stable offsets, asked of the broker."""
         return kafka_consume.end_offsets(self._follower.consumer, partitions)
 
+    def offsets_at(self, partitions: Sequence[Partition], time_ms: int) -> dict[Partition, int]:
+        """The first offsets with that timestamp or a later one, the ends where there is none."""
+        found = kafka_consume.end_offsets(self._follower.consumer, partitions, max(time_ms, 0))
+        return found | self.end_offsets([partition for partition, offset in found.items() if offset < 0])
+
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """The group's committed offsets, None where there is none. Waits for open transactions of the group to end."""
         return kafka_consume.committed(self._member.consumer, partitions, self._patience_s)

@@ -286,11 +286,14 @@ def _nothing() -> None:
     """What there is to let go of without an inbox."""
 
 
-def end_offsets(consumer: Consumer, partitions: Sequence[Partition]) -> dict[Partition, int]:
-    """Last stable offsets, all in one question: the offset 'latest' as a read-committed consumer is answered."""
+def end_offsets(consumer: Consumer, partitions: Sequence[Partition], at_ms: int = -1) -> dict[Partition, int]:
+    """Last stable offsets, all in one question: the offset 'latest' as a read-committed consumer is answered.
+
+    at_ms: the first offsets with that timestamp or a later one instead, -1 where there is none.
+    """
     if not partitions:
         return {}
-    asked = [TopicPartition(topic, number, -1) for topic, number in partitions]
+    asked = [TopicPartition(topic, number, at_ms) for topic, number in partitions]
     found = _ask(lambda: consumer.offsets_for_times(asked, timeout=ASK_S), "asking for end offsets", ASK_S * 3)
     return _answers(found, "end offset")
 

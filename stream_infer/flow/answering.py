@@ -223,7 +223,7 @@ class Answering:
         if choice is not None:
             versions = (choice.policy_version, *(choice.versions[name][0] for name in decider.vectorisers))
             how = Answered(versions, tuple(passes_told(choice, list(decider.vectorisers), self._plan.models)), choice.wall_ms)
-        return [*self._cuts.emit(chunk.number, chunk.rows, chunk.reached, self._offsets(chunk), how)]
+        return [*self._cuts.emit(chunk, self._users, how)]
 
     def channels(self, streams: list[str]) -> None:
         """Tell the order of the channels: offsets in predictions follow it."""

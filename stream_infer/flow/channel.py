@@ -207,6 +207,27 @@ class Channel:
             parts.insert(0, self._held)
         return concat_rows(parts) if parts else None
 
+    def received_to(self, offset: int) -> bool:
+        """Whether every row below this offset is here or was released."""
+        return self.next >= offset or (bool(self._blocks) and int(self._blocks[-1].offsets[-1]) + 1 >= offset)
+
+    def set_aside(self, offset: int) -> list[Rows]:
+        """Take buffered rows from this offset on away, to be put back: what had not been read yet when a recorded chunk was cut."""
+        if not self._blocks or int(self._blocks[-1].offsets[-1]) < offset:
+            return []
+        rows = self._first(None)
+        assert rows is not None
+        count = int(np.searchsorted(rows.offsets, offset))
+        self._blocks = [rows.take(slice(count))] if count else []
+        self._candidates = None
+        return [rows.take(slice(count, None))]
+
+    def put_back(self, rows: list[Rows]) -> None:
+        """Undo set_aside()."""
+        if rows:
+            self._blocks += rows
+            self._candidates = None
+
     def release(self, taken: Ints | slice, upto: int) -> Rows:
         """Take the candidates, as they were given last, numbered `taken` (a slice: the first ones).
 

@@ -28,6 +28,7 @@ class Forward:
     """Run rows through a version of a model and say ForwardDone or ForwardFailed with the same job number.
 
     together: None: in a pass of its own. sizes: ascending; a pass has one of these numbers of rows, filled up with nothing; (): any.
+    place: when a chunk is worked through again, the number of the first of these rows in the pass that they were in, and its rows.
     """
 
     job: int
@@ -36,6 +37,7 @@ class Forward:
     matrix: Matrix
     together: Together | None = None
     sizes: tuple[int, ...] = ()
+    place: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)

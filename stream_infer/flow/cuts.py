@@ -17,23 +17,11 @@ from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import parse_schema
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.deciding import Choice
+from stream_infer.flow.merge import Chunk
+from stream_infer.flow.repeating import PassTold
 from stream_infer.flow.transport import no_text
 from stream_infer.models.settings import ModelSettings
 from stream_infer.records import Column, Ints, Lists, Numbers, Text
-
-
-@dataclass(frozen=True, slots=True)
-class PassTold:
-    """One forward pass of a chunk. model: its number among those of the step; first: the chunk's first row in it; rows: how many.
-
-    at: the number of that row within the pass; size: the rows of the pass, those of other chunks and what filled it up included.
-    """
-
-    model: int
-    first: int
-    rows: int
-    at: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +56,19 @@ class CutEmitter:
         self._section = Text.of([section])
         self._encoder = RowEncoder(parse_schema(CUT), "avro", "confluent")
 
-    def emit(self, number: int, rows: int, reached: int, offsets: Ints, how: Answered) -> list[Produce]:
-        """rows, reached: of the chunk, and the key of its last one; offsets: next offset per channel of users' rows when it began."""
+    def emit(self, chunk: Chunk, users: Ints, how: Answered) -> list[Produce]:
+        """users: numbers of the channels that bring users' rows."""
         told = [value for p in how.passes for value in (p.model, p.first, p.rows, p.at, p.size)]
         wall = None if how.wall_ms is not None else np.zeros(1, dtype=np.bool_)
         columns: dict[str, Column] = {
             "section": self._section,
             "partition": Numbers(np.full(1, self._partition, dtype=np.int32)),
-            "cut": Numbers(np.full(1, number, dtype=np.int64)),
-            "rows": Numbers(np.full(1, rows, dtype=np.int32)),
-            "reached": Numbers(np.full(1, reached, dtype=np.int64)),
-            "offsets": Lists.of_matrix(offsets.reshape(1, -1)),
+            "cut": Numbers(np.full(1, chunk.number, dtype=np.int64)),
+            "rows": Numbers(np.full(1, chunk.rows, dtype=np.int32)),
+            "reached": Numbers(np.full(1, chunk.reached, dtype=np.int64)),
+            "offsets": Lists.of_matrix(chunk.began[users].reshape(1, -1)),
             "versions": Lists.of_matrix(np.array([how.versions], dtype=np.int64)),
+            "ends": Lists.of_matrix(chunk.ended[users].reshape(1, -1)),
             "passes": Lists.of_matrix(np.array([told], dtype=np.int64)),
             "wall": Numbers(np.full(1, how.wall_ms or 0, dtype=np.int64), wall),
         }

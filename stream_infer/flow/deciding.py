@@ -21,8 +21,10 @@ from stream_infer.batching.cutting import at_sizes, by_cost, cut, in_buckets
 from stream_infer.decide.policy import ArmStats, draw, propensities
 from stream_infer.decide.where import rows as where_rows
 from stream_infer.features.vectorise import Vectoriser
+from stream_infer.flow import repeating
 from stream_infer.flow.commands import Command, Forward, Together
 from stream_infer.flow.enrich import Flowing, as_text, row_ids
+from stream_infer.flow.repeating import Told
 from stream_infer.flow.versions import VersionTable
 from stream_infer.hashing import hash64, uniform
 from stream_infer.models.settings import ModelSettings
@@ -61,7 +63,8 @@ class Choice:
 class Decider:
     """One decide step. next_job: gives a number never given before; sizing: of the process, shared by all its tasks.
 
-    choices: whose passes have not all ended, in the order in which they began.
+    choices: whose passes have not all ended, in the order in which they began. recorded: where a chunk is worked through again, the
+    passes that it had.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Decider:
         self.vectorisers = {name: Vectoriser(models[name].inputs) for name in dict.fromkeys(step.arms + step.shadows)}
         self._shares: tuple[int, Floats] | None = None
         self.choices: list[Choice] = []
+        self.recorded: Told | None = None
 
     def begin(self, flowing: Flowing) -> tuple[Choice | None, Flowing | None, list[Command]]:
         """Decide for the rows that pass `where` and ask the models; the rows that are left out come back as well."""
@@ -175,6 +179,9 @@ class Decider:
     def _parts(self, choice: Choice, model: str, rows: Ints) -> list[Ints]:
         """The rows of each pass."""
         batch, largest = self._models[model].batch, self._sizing.rows(model)
+        if self.recorded is not None:
+            cost = costs(choice.flowing.columns[batch.cost])[rows] if batch.cost is not None else np.zeros(len(rows))
+            return repeating.parts(rows, np.searchsorted(batch.buckets, cost), self.recorded.get(model, ()))
         if batch.sizes:
             sizes = at_sizes(len(rows), [s for s in batch.sizes if s <= largest], lambda count: self._sizing.seconds(model, count))
         elif batch.cost is None:
@@ -199,7 +206,9 @@ class Decider:
     def _forward(self, choice: Choice, model: str, rows: Ints, together: Together | None = None) -> Forward:
         job = self._next_job()
         choice.open[job] = (model, rows)
-        return Forward(job, model, choice.versions[model][0], choice.matrices[model][rows], together, self._models[model].batch.sizes)
+        place = repeating.place(rows, self.recorded.get(model, ())) if self.recorded is not None else None
+        sizes = self._models[model].batch.sizes
+        return Forward(job, model, choice.versions[model][0], choice.matrices[model][rows], together, sizes, place)
 
     def _fault(self, choice: Choice, model: str, row: int, reason: str) -> None:
         """Only the model that was to answer can spoil a row; a shadow leaves no mark instead."""

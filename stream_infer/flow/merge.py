@@ -31,13 +31,14 @@ class Taken:
 
 @dataclass(slots=True)
 class Chunk:
-    """What a task works through next. began: next offset per channel before it; reached: the key of its last row."""
+    """What a task works through next. began: next offset per channel before it, ended: after it; reached: the key of its last row."""
 
     number: int
     taken: list[Taken]
     rows: int
     reached: int
     began: Ints
+    ended: Ints
 
 
 class Merge:
@@ -184,7 +185,7 @@ class Merge:
         rank = np.full(len(keys), -1, dtype=np.int64)
         rank[order] = np.arange(count)
         reached = int(keys[order[-1]])
-        began = np.array([c.next for c in self.channels], dtype=np.int64)
+        began = self._nexts()
         taken, first = [], 0
         for (channel, _), rows in zip(parts, eligible, strict=True):
             mine = rank[first : first + len(rows)]
@@ -193,15 +194,18 @@ class Merge:
             if len(out):
                 taken.append(Taken(channel, out, mine[mine >= 0]))
         self.number += 1
-        return Chunk(self.number, taken, count, reached, began)
+        return Chunk(self.number, taken, count, reached, began, self._nexts())
+
+    def _nexts(self) -> Ints:
+        return np.array([channel.next for channel in self.channels], dtype=np.int64)
 
     def _cut_one(self, channel: Channel, rows: Rows, count: int) -> Chunk:
         """The first rows of the one channel that has any: in order already."""
-        began = np.array([c.next for c in self.channels], dtype=np.int64)
+        began = self._nexts()
         reached = int(rows.keys[count - 1])
         taken = Taken(channel, channel.release(slice(count), reached), np.arange(count))
         self.number += 1
-        return Chunk(self.number, [taken], count, reached, began)
+        return Chunk(self.number, [taken], count, reached, began, self._nexts())
 
     def _cut_at_versions(self, parts: list[tuple[Channel, Rows]], owner: Ints, count: int) -> int:
         """A chunk holds versions or rows, never both: versions take effect between two chunks."""

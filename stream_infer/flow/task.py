@@ -8,7 +8,7 @@ down: changed keys to the changelog, positions beside them, offsets of the group
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -287,6 +287,12 @@ class Task:
         self._read_to = {partition: self._start(partition) for partition in self._by_partition}
         self._begun, self.dirty = [], False
         return [Seek(p, self.read_to(p), not self.followed(p)) for p in self._read_to] + self.work.restore(content["extra"])
+
+    def start_at(self, offsets: Mapping[Place, int]) -> None:
+        """Begin to read at these offsets, with empty state; rewind() follows. For work that is not committed."""
+        channels = [[p.rank, p.partition, p.source, offset, BEGIN, BEGIN, []] for p, offset in offsets.items()]
+        content = {"channels": channels, "lows": [], "number": 0, "advanced": BEGIN, "extra": None}
+        self.saved = json.dumps(content, separators=(",", ":")).encode()
 
     def _start(self, partition: Partition) -> int:
         lows = self.saved_lows()

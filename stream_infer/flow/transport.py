@@ -40,6 +40,37 @@ class Ownership(Protocol):
         """These are someone else's already: nothing of them may be committed."""
 
 
+class Logs(Protocol):
+    """What Transport can do without being anyone's member and without writing: enough to work through logs again, and no more."""
+
+    def partitions(self, topic: str) -> int:
+        """As Transport.partitions."""
+
+    def follow(self, partition: Partition, offset: int) -> None:
+        """As Transport.follow."""
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """As Transport.pause."""
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """As Transport.resume."""
+
+    def poll(self, rows_max: int, wait_ms: int) -> list[Fetched]:
+        """As Transport.poll."""
+
+    def at_end(self, partition: Partition) -> bool:
+        """As Transport.at_end."""
+
+    def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """As Transport.end_offsets."""
+
+    def offsets_at(self, partitions: Sequence[Partition], time_ms: int) -> dict[Partition, int]:
+        """As Transport.offsets_at."""
+
+    def read(self, partition: Partition, offset: int) -> Iterator[Fetched]:
+        """As Transport.read."""
+
+
 class Transport(Protocol):
     """A consumer group member, a follower of single partitions, and a (transactional) producer in one."""
 
@@ -72,6 +103,9 @@ class Transport(Protocol):
 
     def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Offset after the last record a read-committed reader can reach now (asked of the broker)."""
+
+    def offsets_at(self, partitions: Sequence[Partition], time_ms: int) -> dict[Partition, int]:
+        """The first offsets with that timestamp or a later one, the ends where there is none."""
 
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """The group's committed offsets, None where there is none. Waits for open transactions of the group to end."""

@@ -9,7 +9,7 @@ before next_ms will follow. A task keeps the bytes of the versions it uses in it
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,10 @@ class VersionTable:
         self._versions[version.name] = version
         self._changed.add(version.name)
         return version
+
+    def put(self, blobs: Iterable[bytes]) -> None:
+        """Have exactly these in use, as they were once."""
+        self._versions = {version.name: version for version in map(ModelVersion.from_bytes, blobs)}
 
     def installed(self) -> list[ModelVersion]:
         """All versions in use, by name."""

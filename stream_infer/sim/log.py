@@ -64,6 +64,11 @@ class PartitionLog:
             if not committed:
                 self._aborted.add(transaction)
 
+    def offset_at(self, time_ms: int) -> int:
+        """The first offset with that timestamp or a later one, at most the last stable one, which it is where there is none."""
+        found = next((record.offset for record in self._records if record.timestamp >= time_ms), self.stable)
+        return min(found, self.stable)
+
     def fetch(self, offset: int, rows_max: int, *, committed: bool = True) -> tuple[list[Record], int]:
         """Records from offset on and the offset to go on from. OffsetGone when the log does not hold offset."""
         end = self.stable if committed else self.high

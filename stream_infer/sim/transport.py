@@ -132,6 +132,10 @@ class SimTransport:
         """Last stable offsets."""
         return {partition: self._broker.log(partition).stable for partition in partitions}
 
+    def offsets_at(self, partitions: Sequence[Partition], time_ms: int) -> dict[Partition, int]:
+        """The first offsets with that timestamp or a later one, the ends where there is none."""
+        return {partition: self._broker.log(partition).offset_at(time_ms) for partition in partitions}
+
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """The group's committed offsets, None where there is none. Time passes while a transaction holds one of them."""
         self._must_live()

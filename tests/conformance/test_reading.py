@@ -190,3 +190,15 @@ def test_reading_all_waits_for_an_open_transaction_below_the_high_watermark(clus
     writer.commit({})
     assert reader.end_offsets([(topic, 0)]) == {(topic, 0): 0}
     assert [v for _, _, v in rows_of(list(reader.read((topic, 0), 0)))] == [b"kept"]
+
+
+def test_a_time_leads_to_the_first_offset_that_is_not_older(cluster: Cluster) -> None:
+    topic, transport = cluster.topic("t"), cluster.transport()
+    stamps = np.array([1000, 3000, 2000, 5000])
+    transport.produce(topic, blobs([b"k"] * 4), blobs([b"v"] * 4), partition=0, timestamps=stamps)
+    assert transport.commit({}) is Outcome.COMMITTED
+    reader = cluster.transport()
+    until(lambda: reader.end_offsets([(topic, 0)])[topic, 0] >= 4, cluster=cluster)
+    end = reader.end_offsets([(topic, 0)])[topic, 0]
+    for time, offset in ((0, 0), (1000, 0), (1001, 1), (2000, 1), (3001, 3), (5000, 3), (5001, end)):
+        assert reader.offsets_at([(topic, 0)], time) == {(topic, 0): offset}, time
