@@ -19,6 +19,7 @@ from stream_infer.edge.kafka_consume import Reader
 from stream_infer.edge.kafka_deliveries import Deliveries
 from stream_infer.edge.kafka_ending import Ending
 from stream_infer.edge.kafka_errors import Complaints
+from stream_infer.edge.kafka_fencing import Fencing
 from stream_infer.edge.kafka_group import tell_session
 from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog, end_process
@@ -76,7 +77,9 @@ class KafkaTransport:
         sender = kafka_client.producer(settings, self._complaints, on_statistics)
         exactly_once = settings.guarantee == "exactly_once"
         transactions = Transactions(sender, wait_s, self._watchdog, native=settings.native) if exactly_once else None
-        self._member = Reader(kafka_client.member(settings, self._complaints, on_statistics), header_topics, settings.native)
+        self._fencing = Fencing(settings)
+        member = kafka_client.member(settings, self._complaints, on_statistics) | self._fencing.client_id()
+        self._member = Reader(member, header_topics, settings.native)
         self._follower = Reader(config, header_topics, settings.native)
         self._restorer = Reader(config, header_topics, settings.native)
         self._sender: Transactions | Deliveries = transactions or Deliveries(sender, wait_s, self._member.consumer, settings.native)
@@ -102,6 +105,7 @@ class KafkaTransport:
             self._member.given()  # and nothing fetched: reading begins where seek() says
             fresh = _plain(given)
             self._owned |= dict.fromkeys(fresh)
+            self._fencing.rebalanced()
             ownership.assigned(fresh)
 
         def on_revoke(consumer: Consumer, taken: list[TopicPartition]) -> None:

@@ -79,7 +79,7 @@ class Transactions:
     def commit(self, offsets: list[TopicPartition], metadata: object) -> Outcome:
         """End the transaction with these offsets in it. metadata: the group's, taken on this thread just now; None without offsets."""
         self._begin()
-        self._producer.poll(0)
+        self._serve()
         if self._was_cut_off and offsets:
             self._doomed = self._doomed or "all brokers were away"
         if self._doomed:
@@ -131,7 +131,7 @@ class Transactions:
 
     def _begin(self) -> None:
         if not self._open:
-            self._producer.poll(0)  # what the client's threads have to tell
+            self._serve()
             if self._was_cut_off:
                 self._renew()
             try:
@@ -139,6 +139,13 @@ class Transactions:
             except KafkaException as problem:
                 raise fenced(error_of(problem), self._id) from problem
             self._open, self._doomed = True, ""
+
+    def _serve(self) -> None:
+        """Hear what the client's threads have to tell; that somebody took our place over is raised here, or by the next call."""
+        try:
+            self._producer.poll(0)
+        except KafkaException as problem:
+            raise fenced(error_of(problem), self._id) from problem
 
     def _failed(self, what: str, error: KafkaError) -> Outcome:
         if verdict(error) is Verdict.FATAL:

@@ -63,6 +63,8 @@ class ScriptedProducer:
         self._answer("close")
 
     def poll(self, timeout: float) -> int:
+        if self._script.get("poll"):
+            raise KafkaException(self._script["poll"].pop(0))
         return 0
 
 
@@ -144,6 +146,14 @@ def test_being_fenced_shows_in_an_abort_too(watchdog: Watchdog) -> None:
     transactions, _ = begun(watchdog, abort=[FENCED])
     with pytest.raises(Fenced, match="another process works under the transactional id"):
         transactions.abort()
+
+
+def test_being_fenced_shows_where_the_client_tells_what_it_heard(watchdog: Watchdog) -> None:
+    transactions, calls = begun(watchdog)
+    transactions._producer._script["poll"] = [FENCED]  # type: ignore[attr-defined]
+    with pytest.raises(Fenced, match="another process works under the transactional id"):
+        transactions.commit([], None)
+    assert calls == []
 
 
 def test_a_right_that_is_missing_aborts_and_stops_instead_of_going_round_for_ever(watchdog: Watchdog) -> None:

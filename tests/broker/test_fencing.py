@@ -1,0 +1,52 @@
+"""What a member that is gone has left open ends at once. Otherwise reading would wait for ten minutes here, and the test with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream_infer.edge.devbroker import Broker
+from stream_infer.errors import Fenced
+from stream_infer.flow.transport import Outcome
+from tests.conformance.clusters import KafkaCluster, Recorder, until, values
+from tests.support import blobs
+
+pytestmark = pytest.mark.broker
+NEVER_MS = 600_000  # until the broker itself would end a transaction
+
+
+@pytest.mark.timeout(90)
+def test_the_transaction_of_a_member_that_stood_still_ends_when_another_takes_over(broker: Broker, topic: str) -> None:
+    cluster = KafkaCluster(topic, broker.bootstrap, "auto")
+    events, out = cluster.topic("in", 2), cluster.topic("out")
+    first = cluster.transport("a", session_timeout_ms=1500, poll_gap_ms_max=1500, transaction_timeout_ms=NEVER_MS)
+    second, owner, other = cluster.transport("b", transaction_timeout_ms=NEVER_MS), Recorder("a"), Recorder("b")
+    first.join([events], owner)
+    second.join([events], other)
+    until(lambda: len(owner.owned) == len(other.owned) == 1, first, second, cluster=cluster)
+    first.produce(out, blobs([b"k"]), blobs([b"never"]), partition=0)
+    until(lambda: cluster.high((out, 0)) > 0, first, second, cluster=cluster)
+    until(lambda: len(other.owned) == 2, second, cluster=cluster)  # the first is not polled any more: the group gives it up
+
+    assert values(second, out) == []
+    second.produce(out, blobs([b"k"]), blobs([b"kept"]), partition=0)
+    assert second.commit({}) is Outcome.COMMITTED
+    assert values(second, out) == [b"kept"]
+    with pytest.raises(Fenced):
+        first.commit({})
+
+
+@pytest.mark.timeout(90)
+def test_a_member_that_stays_keeps_its_transaction_when_others_come_and_go(broker: Broker, topic: str) -> None:
+    cluster = KafkaCluster(topic, broker.bootstrap, "auto")
+    events, out = cluster.topic("in", 2), cluster.topic("out")
+    stays, comes, owner, other = cluster.transport("a"), cluster.transport("b"), Recorder("a"), Recorder("b")
+    stays.join([events], owner)
+    until(lambda: len(owner.owned) == 2, stays, cluster=cluster)
+    stays.produce(out, blobs([b"k"]), blobs([b"kept"]), partition=0)
+    comes.join([events], other)
+    until(lambda: len(other.owned) == 1, stays, comes, cluster=cluster)
+    comes.close()
+    until(lambda: len(owner.owned) == 2, stays, cluster=cluster)
+
+    assert stays.commit({}) is Outcome.COMMITTED
+    assert values(stays, out) == [b"kept"]
