@@ -67,6 +67,13 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     return compiled
 
 
+def part(function: Callable[P, R]) -> Callable[P, R]:
+    """As jit, for a piece of kernels that each of them holds for itself: a call that is left costs 5 ns, some numbers less to read."""
+    keep = FOLDER is not None
+    compiled: Callable[P, R] = numba.njit(cache=keep, nogil=True, fastmath=False, error_model="numpy", forceinline=True)(function)
+    return compiled
+
+
 def _loading(bits: int, signed: bool) -> Any:
     """An intrinsic that loads so many bits from a place."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.jit import byte_at, jit, place_of, word_at
+from stream_infer.jit import byte_at, jit, part, place_of, word_at
 from stream_infer.records import Bytes, Floats, Hashes, Ints
 
 GOOD, ODD = 0, 1
@@ -39,9 +39,10 @@ def _powers_of_five() -> Hashes:
 
 _FIVES = _powers_of_five()
 _TENS = np.array([10.0**power for power in range(23)])  # all exact
+_TIMES = np.array([10**digits for digits in range(9)], dtype=np.uint64)
 
 
-@jit
+@part
 def _product(left: np.uint64, right: np.uint64) -> tuple[np.uint64, np.uint64]:
     """High and low word of a product of 128 bits."""
     half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
@@ -51,7 +52,7 @@ def _product(left: np.uint64, right: np.uint64) -> tuple[np.uint64, np.uint64]:
     return a * c + (middle >> half) + (other >> half), left * right
 
 
-@jit
+@part
 def _nearest(digits: np.uint64, power: int) -> float:
     """The float nearest to digits * 10^power; NaN where that cannot be told here. digits: not 0."""
     if power < _LOWEST or power > _HIGHEST:
@@ -90,22 +91,41 @@ def _nearest(digits: np.uint64, power: int) -> float:
     return found
 
 
-@jit
+@part
+def _leading(word: np.uint64) -> int:
+    """How many digits stand at the front of eight bytes."""
+    # Above the first byte that is no digit carries make the marks of others wrong; only the first is asked for.
+    other = (word + np.uint64(0x4646464646464646)) | (word - np.uint64(0x3030303030303030))
+    other &= np.uint64(0x8080808080808080)
+    below = (other & (~other + np.uint64(1))) - np.uint64(1)  # without a mark: everything
+    bits = (below & np.uint64(0x0101010101010101)) * np.uint64(0x0101010101010101)
+    return np.int64(bits >> np.uint64(56)) - (other != np.uint64(0))  # type: ignore[return-value]
+
+
+@part
+def _eight(word: np.uint64, count: int) -> np.uint64:
+    """The number that the first `count` bytes, all digits, write."""
+    digits = word - np.uint64(0x3030303030303030)
+    digits = digits << np.uint64(64 - 8 * count) if count else np.uint64(0)  # zeros in front
+    digits = (digits * np.uint64(10)) + (digits >> np.uint64(8))
+    return (
+        (digits & np.uint64(0x000000FF000000FF)) * np.uint64(0x000F424000000064)
+        + ((digits >> np.uint64(16)) & np.uint64(0x000000FF000000FF)) * np.uint64(0x0000271000000001)
+    ) >> np.uint64(32)
+
+
+@part
 def _digits(at: int, stop: int, limit: int, value: np.uint64) -> tuple[np.uint64, int]:
     """value with the digits from `at` on behind it, and the place behind them. They may overflow; who calls counts them."""
-    while at + 8 <= stop and at + 8 <= limit:  # eight at once
-        word = word_at(at)
-        over = word + np.uint64(0x4646464646464646)
-        under = word - np.uint64(0x3030303030303030)
-        if (over | under) & np.uint64(0x8080808080808080) != np.uint64(0):
-            break
-        under = (under * np.uint64(10)) + (under >> np.uint64(8))
-        under = (
-            (under & np.uint64(0x000000FF000000FF)) * np.uint64(0x000F424000000064)
-            + ((under >> np.uint64(16)) & np.uint64(0x000000FF000000FF)) * np.uint64(0x0000271000000001)
-        ) >> np.uint64(32)
-        value = value * np.uint64(100_000_000) + under
-        at += 8
+    while at + 16 <= stop and at + 16 <= limit:
+        # Two words without asking whether the first is full, which nobody can foresee: 44 -> 18 ns a number of 7 to 9 digits.
+        word, more = word_at(at), word_at(at + 8)
+        first, second = _leading(word), _leading(more)
+        second = second if first == 8 else 0
+        value = (value * _TIMES[first] + _eight(word, first)) * _TIMES[second] + _eight(more, second)
+        at += first + second
+        if second < 8:
+            return value, at
     while at < stop and _ZERO <= byte_at(at) <= _NINE:
         value = value * np.uint64(10) + np.uint64(byte_at(at) - _ZERO)
         at += 1
@@ -122,7 +142,7 @@ def _zeros(at: int) -> int:
     return count
 
 
-@jit
+@part
 def _float(at: int, stop: int, limit: int) -> tuple[float, int]:
     """The number at this place as JSON writes numbers, and the place behind it; 0 where there is none or another must judge."""
     negative = at < stop and byte_at(at) == _MINUS
@@ -163,7 +183,7 @@ def _float(at: int, stop: int, limit: int) -> tuple[float, int]:
     return -found if negative else found, 0 if np.isnan(found) else at
 
 
-@jit
+@part
 def _int(at: int, stop: int, limit: int) -> tuple[int, int]:
     """The whole number at this place, and the place behind it; 0 where there is none, or it is -0 or beyond 64 bits."""
     negative = at < stop and byte_at(at) == _MINUS
