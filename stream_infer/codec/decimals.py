@@ -99,7 +99,8 @@ def _leading(word: np.uint64) -> int:
     other &= np.uint64(0x8080808080808080)
     below = (other & (~other + np.uint64(1))) - np.uint64(1)  # without a mark: everything
     bits = (below & np.uint64(0x0101010101010101)) * np.uint64(0x0101010101010101)
-    return np.int64(bits >> np.uint64(56)) - (other != np.uint64(0))  # type: ignore[return-value]
+    count: int = np.int64(bits >> np.uint64(56)) - (other != np.uint64(0))
+    return count
 
 
 @part
