@@ -11,7 +11,7 @@ from stream_infer.attribution.asking import ROWS_AT_ONCE, Asking
 from stream_infer.attribution.gradients import Gradients, integrated, linear, linear_gradients
 from stream_infer.attribution.lime import lime
 from stream_infer.attribution.result import Attributions
-from stream_infer.attribution.settings import AttributionSettings
+from stream_infer.attribution.settings import Asked, AttributionSettings
 from stream_infer.attribution.shapley import shapley
 from stream_infer.models.base import Differentiable, Model, model_error
 from stream_infer.models.linear import LinearModel
@@ -55,6 +55,13 @@ def attribution_of(
     else:
         parts = lime(asking, x, baseline, starts, keys, settings)
     return Attributions(method, "answer", parts, full, np.full(len(x), none))
+
+
+def answer(model: Model, x: Matrix, asked: Asked | None) -> Floats:
+    """What a worker does with rows: the model's answers, or where rows are to be explained, Attributions.to_matrix(). x: float32[n, k]."""
+    if asked is None:
+        return model.forward(x)
+    return attribution_of(model, x, asked.settings, asked.keys, asked.starts, sizes=asked.sizes).to_matrix()
 
 
 def baseline_of(model: Model, settings: AttributionSettings) -> Matrix:

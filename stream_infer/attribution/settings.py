@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stream_infer.records import Hashes, Ints
+
 # auto: the exact way of a linear model, the gradients of a net, else Shapley values of its answers.
 METHODS = ("auto", "linear", "integrated_gradients", "shap", "lime")
 BASELINES = ("zeros", "mean")
@@ -25,3 +27,13 @@ class AttributionSettings:
     steps: int = STEPS
     samples: int = SAMPLES
     seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a model's worker is told of rows to be explained. keys: uint64[n], of each row; starts, sizes: as in attribution_of()."""
+
+    settings: AttributionSettings
+    keys: Hashes
+    starts: Ints
+    sizes: tuple[int, ...] = ()

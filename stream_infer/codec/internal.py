@@ -51,6 +51,33 @@ REJECT = """{
 }
 """
 
+EXPLANATION = """{
+  "type": "record",
+  "name": "Explanation",
+  "namespace": "stream_infer",
+  "doc": "Which inputs made an answer what it is: attributions + rest + error = value - baseline.",
+  "fields": [
+    {"name": "prediction_id", "type": "string", "doc": "As in the prediction."},
+    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "When the event happened."},
+    {"name": "stage", "type": "string", "doc": "The stage that answered."},
+    {"name": "model", "type": "string", "doc": "The arm that answered."},
+    {"name": "model_version", "type": "string", "doc": "The version that answered, and that was asked again for the explanation."},
+    {"name": "answer", "type": "double", "doc": "As in the prediction."},
+    {"name": "method", "type": "string", "doc": "linear, integrated_gradients, shap or lime."},
+    {"name": "unit", "type": "string", "doc": "What is explained: answer, or log_odds (of a linear model behind a logistic link)."},
+    {"name": "output", "type": "int", "doc": "Which output of the model."},
+    {"name": "value", "type": ["null", "double"], "doc": "Of the row, in that unit."},
+    {"name": "baseline", "type": ["null", "double"], "doc": "Of the baseline, in that unit."},
+    {"name": "error", "type": ["null", "double"], "doc": "What the attributions leave unexplained."},
+    {"name": "inputs", "type": "string", "doc": "Names of the inputs, as a JSON list."},
+    {"name": "values", "type": {"type": "array", "items": "double"}, "doc": "What each of these inputs was."},
+    {"name": "attributions", "type": {"type": "array", "items": "double"}, "doc": "What each of them adds, against the baseline."},
+    {"name": "rest", "type": ["null", "double"], "doc": "What the inputs add together that are not listed."},
+    {"name": "fault", "type": ["null", "string"], "doc": "Why there is no explanation, where there is none."}
+  ]
+}
+"""
+
 JOINED = """{
   "type": "record",
   "name": "Joined",

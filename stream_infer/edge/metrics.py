@@ -59,6 +59,9 @@ METRICS: dict[str, MetricSettings] = {
     "arm_propensity": MetricSettings(GAUGE, "Probability with which an arm answers, as last in force.", ARM),
     "policy_version": MetricSettings(GAUGE, "Version of the policy that decides.", ("stage",)),
     "feedback_total": MetricSettings(COUNTER, "Feedback rows: accepted, late, duplicate or unknown.", ("outcome",)),
+    "explanations_total": MetricSettings(
+        COUNTER, "Answers that were explained, skipped (too many in a chunk) or could not be explained (failed).", ("stage", "outcome")
+    ),
     "model_info": MetricSettings(INFO, "Version of a model that answers.", ("model", "model_version")),
     "model_swaps_total": MetricSettings(COUNTER, "Times a model's version was replaced while running.", ("model",)),
     # Is it full?

@@ -71,6 +71,8 @@ class Observer:
             telemetry.rows_written(topic, self._delta(f"written {topic}", count))
         for stage, count in stats.rows_rejected.items():
             telemetry.rows_rejected(self._worker.plan.emit.rejects_topic, stage, self._delta(f"rejected {stage}", count))
+        for (stage, outcome), count in stats.explanations.items():
+            telemetry.explained(stage, outcome, self._delta(f"{outcome} {stage}", count))
         telemetry.stale_dropped(self._delta("stale", stats.stale_dropped))
         telemetry.in_flight(self._worker.flow.buffered())
         telemetry.paused(self._worker.flow.paused())

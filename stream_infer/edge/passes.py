@@ -16,6 +16,7 @@ from threading import Lock
 
 import numpy as np
 
+from stream_infer.attribution import answer
 from stream_infer.batching.cutting import padded
 from stream_infer.batching.sizing import COST, FULL, NOTHING_WAITS
 from stream_infer.flow.commands import Forward
@@ -106,7 +107,7 @@ def _run(parts: Sequence[Waiting], why: str) -> list[Answer]:
         matrix = np.concatenate([matrix, np.zeros((filled, matrix.shape[1]), dtype=matrix.dtype)])
     began = time.perf_counter()
     try:
-        outputs = model.forward(matrix)
+        outputs = answer(model, matrix, commands[0].explain)
     except Exception as error:  # noqa: BLE001 — a model is the user's code; whatever it raises spoils its rows, not the worker
         if len(parts) > 1:
             return _apart(parts, why)
@@ -118,6 +119,8 @@ def _run(parts: Sequence[Waiting], why: str) -> list[Answer]:
     if filled and len(outputs) != len(matrix):
         return [ForwardFailed(commands[0].job, f"got {len(outputs)} answers, expected one for each of {len(matrix)} rows")]
     outputs = outputs[:rows] if filled else outputs
+    if commands[0].explain is not None:
+        return [ForwardDone(commands[0].job, outputs, seconds)]  # many passes, none of them an answer: the cost curve learns nothing of it
     limits = [command.together.rows_max for command in commands if command.together is not None]
     passed = Pass(rows, seconds, filled, began - parts[0].at, why, min(limits, default=rows))
     if len(parts) == 1:

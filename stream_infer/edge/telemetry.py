@@ -153,6 +153,11 @@ class Telemetry(Collector):
             if rows:
                 self._add("feedback_total", rows, outcome)
 
+    def explained(self, stage: str, outcome: str, count: int) -> None:
+        """Answers of which explanations were given, skipped or not possible."""
+        if count:
+            self._add("explanations_total", count, stage, outcome)
+
     # Transactions, partitions, state
 
     def transaction(self, outcome: str, seconds: float) -> None:

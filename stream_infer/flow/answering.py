@@ -23,6 +23,7 @@ from stream_infer.flow.cuts import NOT_ANSWERED, Answered, CutEmitter, passes_to
 from stream_infer.flow.deciding import Choice, Decider
 from stream_infer.flow.emitting import AnswerEmitter, RejectEmitter
 from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejected_rows, row_ids
+from stream_infer.flow.explaining import Explaining
 from stream_infer.flow.joining import Joining, both, declined
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.notices import CallDone
@@ -33,7 +34,17 @@ from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, VersionTable
 from stream_infer.records import Bools, Column, Floats, Ints, Matrix, Text
 from stream_infer.state import Store
-from stream_infer.topology.plan import CallStep, DecideStep, FeatureStep, FeedbackStep, LookupStep, Plan, RepartitionStep, SectionPlan
+from stream_infer.topology.plan import (
+    CallStep,
+    DecideStep,
+    ExplainStep,
+    FeatureStep,
+    FeedbackStep,
+    LookupStep,
+    Plan,
+    RepartitionStep,
+    SectionPlan,
+)
 
 
 @dataclass(slots=True)
@@ -62,6 +73,7 @@ class Answering:
         self._tables: dict[str, TableState] = {}
         self.joins: list[Joining] = []
         self.deciding: _Deciding | None = None
+        self._explaining: Explaining | None = None
         self._repartitioner: Repartitioner | None = None
         self.context = context_inputs(plan)
         self.rejects = RejectEmitter(plan.emit.rejects_topic)
@@ -73,7 +85,8 @@ class Answering:
             made = self._add(step, next_job)
             if made is not None:
                 (after if isinstance(step, CallStep) and step.of_answers else self.line.stations).append(made)
-        self.line.stations += [self._take_effect, self._decide, *after]
+        last: list[Station] = [self._explain] if self._explaining is not None else []
+        self.line.stations += [self._take_effect, self._decide, *after, *last]
 
     def _add(self, step: object, next_job: Callable[[], int]) -> Station | None:
         """The step's place among the stations; None where it has none, or one that follows from its kind."""
@@ -94,6 +107,10 @@ class Answering:
             emits_to = plan.streams[step.emits_to] if step.emits_to is not None else None
             emitter = AnswerEmitter(step, emits_to, plan.decisions_topic, self._partition, section.partitions)
             self.deciding = _Deciding(decider, emitter)
+        elif isinstance(step, ExplainStep):
+            decide = next(s for s in section.steps if isinstance(s, DecideStep) and s.name == step.decides)
+            into = self._partition if plan.streams[step.to].partitions == section.partitions else None
+            self._explaining = Explaining(plan, step, decide, next_job, into)
         elif isinstance(step, FeedbackStep):
             joining = Joining(plan, self._partition, step, self.context.width)
             self.joins.append(joining)
@@ -132,6 +149,13 @@ class Answering:
         begun.choice, begun.left_out, asked = self.deciding.decider.begin(begun.flowing)
         return asked
 
+    def _explain(self, begun: Begun) -> list[Command]:
+        """The last station: what is to be explained has been answered."""
+        if begun.choice is None or self._explaining is None:
+            return []
+        begun.explained, asked = self._explaining.begin(begun.choice, answered(begun.choice), self.stats)
+        return asked
+
     def _take_effect(self, begun: Begun) -> list[Command]:
         """Versions of the chunk, just before its rows are decided on: those of the chunks ahead have been."""
         commands: list[Command] = []
@@ -155,11 +179,17 @@ class Answering:
     def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
         """A forward pass ended."""
         assert self.deciding is not None
+        explained = self.line.explained(job) if self._explaining is not None else None
+        if explained is not None and self._explaining is not None:
+            return self._explaining.done(explained, job, outputs) + self.line.go_on()
         return self.deciding.decider.done(job, outputs, place) + self.line.go_on()
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """A forward pass raised."""
         assert self.deciding is not None
+        explained = self.line.explained(job) if self._explaining is not None else None
+        if explained is not None and self._explaining is not None:
+            return self._explaining.failed(explained, job, reason) + self.line.go_on()
         return self.deciding.decider.failed(job, reason) + self.line.go_on()
 
     def finish(self) -> list[Command]:
@@ -176,6 +206,8 @@ class Answering:
             context = self.context.matrix(choice)
             commands += self._answer(begun, choice, ok, context)
             decisions = self._decisions(choice, ok, context)
+            if begun.explained is not None and self._explaining is not None:
+                commands += self._explaining.emit(begun.explained, choice, ok, self.stats)
             self.deciding.decider.close(choice)
         commands += self._cut(chunk, choice)
         for refused in begun.refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from stream_infer.attribution import Asked
 from stream_infer.flow.transport import Partition
 from stream_infer.records import Column, Matrix, Text
 
@@ -29,6 +30,7 @@ class Forward:
 
     together: None: in a pass of its own. sizes: ascending; a pass has one of these numbers of rows, filled up with nothing; (): any.
     place: when a chunk is worked through again, the number of the first of these rows in the pass that they were in, and its rows.
+    explain: not to be answered but explained, in a pass of its own; the outputs are then Attributions.to_matrix().
     """
 
     job: int
@@ -38,6 +40,7 @@ class Forward:
     together: Together | None = None
     sizes: tuple[int, ...] = ()
     place: tuple[int, int] | None = None
+    explain: Asked | None = None
 
 
 @dataclass(slots=True)

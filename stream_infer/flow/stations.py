@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from stream_infer.flow.commands import Command
 from stream_infer.flow.deciding import Choice
 from stream_infer.flow.enrich import Flowing
+from stream_infer.flow.explaining import Explained
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.notices import CallDone
 from stream_infer.flow.rows import Bad
@@ -38,7 +39,7 @@ class Begun:
     """A chunk on its way. flowing: its rows so far; station: the next one; call: the job it waits for, and what to do when that comes back.
 
     choice: None where no row is answered; left_out: rows that are not to be answered; refused: rows that a call did not let pass;
-    spoilt: row of the choice → the stage that spoilt its answer, if that was not the decide step.
+    spoilt: row of the choice → the stage that spoilt its answer, if that was not the decide step; explained: None where no answer is.
     """
 
     chunk: Chunk
@@ -49,10 +50,12 @@ class Begun:
     left_out: Flowing | None = None
     refused: list[Refused] = field(default_factory=list)
     spoilt: dict[int, str] = field(default_factory=dict)
+    explained: Explained | None = None
 
     def waits(self) -> bool:
         """Whether a call or a model still owes something."""
-        return self.call is not None or (self.choice is not None and bool(self.choice.open))
+        asks = self.choice is not None and bool(self.choice.open)
+        return asks or self.call is not None or (self.explained is not None and bool(self.explained.open))
 
 
 Station = Callable[[Begun], list[Command]]
@@ -90,6 +93,10 @@ class Line:
                 then(notice)
                 return self.go_on()
         raise AssertionError(f"job {notice.job} came back and was never asked")
+
+    def explained(self, job: int) -> Explained | None:
+        """The explanations that a pass was for; None for one that was to answer."""
+        return next((b.explained for b in self._begun if b.explained is not None and job in b.explained.open), None)
 
     def waiting(self) -> bool:
         """Whether the first chunk is still on its way."""

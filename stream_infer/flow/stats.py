@@ -38,6 +38,7 @@ class Stats:
     chunks: int = 0
     versions: dict[str, int] = field(default_factory=dict)
     feedback: dict[str, int] = field(default_factory=dict)
+    explanations: dict[tuple[str, str], int] = field(default_factory=dict)  # by stage and outcome
     answered_now: list[Answered] = field(default_factory=list)
     joined_now: list[Joined] = field(default_factory=list)
     batches_now: list[tuple[str, Pass]] = field(default_factory=list)  # by model
@@ -60,6 +61,11 @@ class Stats:
         self.answered_now.append(
             Answered(step.arms, choice.arm[ok], choice.flowing.times[ok], choice.shares, choice.policy_version, choice.ids.take(ok), shadow)
         )
+
+    def explained(self, stage: str, outcome: str, count: int) -> None:
+        """Answers were explained, skipped (too many in a chunk), or could not be explained (failed)."""
+        if count:
+            self.explanations[stage, outcome] = self.explanations.get((stage, outcome), 0) + count
 
     def joined(self, step: str, joined: Joined) -> None:
         """Joined rows left a join."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from stream_infer.attribution import answer
 from stream_infer.batching.sizing import NOTHING_WAITS
 from stream_infer.flow.commands import Forward, Install
 from stream_infer.flow.notices import ForwardDone, ForwardFailed, Pass
@@ -41,7 +42,8 @@ class SimForwarder:
     def _end(self, command: Forward) -> ForwardDone | ForwardFailed:
         model = self._models[command.model] if command.version == 0 else self._learned[command.model, command.version]
         try:
-            outputs = model.forward(command.matrix)
-            return ForwardDone(command.job, outputs, 0.0, Pass(len(command.matrix), 0.0, why=NOTHING_WAITS))
+            outputs = answer(model, command.matrix, command.explain)
+            passed = Pass(len(command.matrix), 0.0, why=NOTHING_WAITS) if command.explain is None else None
+            return ForwardDone(command.job, outputs, 0.0, passed)
         except Exception as error:  # noqa: BLE001 — a model is the user's code; whatever it raises spoils its rows only
             return ForwardFailed(command.job, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")

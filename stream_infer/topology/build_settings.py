@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from stream_infer.attribution import AttributionSettings
 from stream_infer.batching import BatchSettings
 from stream_infer.decide.settings import DeadlineSettings, PolicySettings
 from stream_infer.features.settings import WIDE, Aggregate, FeatureSettings, Input, LookupSettings
@@ -112,6 +113,18 @@ def policy_settings(stage: Section) -> PolicySettings:
         prior=(prior[0], prior[1]),
         share_min=stage.number("share_min"),
         seed=stage.integer("seed"),
+    )
+
+
+def attribution_settings(stage: Section) -> AttributionSettings:
+    """How an explain stage attributes answers."""
+    return AttributionSettings(
+        stage.text("method"),
+        stage.maybe_text("baseline") or tuple((name, _float(value)) for name, value in stage.entries("baseline").items()),
+        stage.integer("output"),
+        stage.integer("steps"),
+        stage.integer("samples"),
+        stage.integer("seed"),
     )
 
 

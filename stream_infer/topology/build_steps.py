@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream_infer.topology.build_settings import (
+    attribution_settings,
     deadline_settings,
     feature_settings,
     feedback_settings,
@@ -15,6 +16,7 @@ from stream_infer.topology.check_stages import asked_models
 from stream_infer.topology.placement import Draft, keeps_own_rows
 from stream_infer.topology.plan import (
     DecideStep,
+    ExplainStep,
     FeatureStep,
     FeedbackStep,
     InputPlan,
@@ -37,6 +39,8 @@ def build_section(checked: Checked, draft: Draft) -> SectionPlan:
             steps.append(_feature_step(name, stage, draft))
         elif stage.kind == "lookup":
             steps.append(_lookup_step(checked, name, stage))
+        elif stage.kind == "explain":
+            steps.append(_explain_step(name, stage))
         elif stage.kind == "feedback":
             steps.append(_feedback_step(checked, name, stage))
         else:
@@ -74,6 +78,19 @@ def _decide_step(checked: Checked, name: str, stage: Section) -> DecideStep:
     emits = next((emit.text("to") for _, emit in checked.spec.stages_of("emit") if emit.maybe_text("from") == name), None)
     where = parse_where(stage, checked.columns[stage.text("from")], Findings(checked.spec.file), of="")
     return DecideStep(name, arms, policy_settings(stage), where, stage.texts("shadow"), emits, deadline_settings(stage))
+
+
+def _explain_step(name: str, stage: Section) -> ExplainStep:
+    top_k = stage.maybe_number("top_k")
+    return ExplainStep(
+        name,
+        stage.text("from"),
+        stage.text("to"),
+        attribution_settings(stage),
+        stage.number("share"),
+        stage.integer("rows_max"),
+        None if top_k is None else int(top_k),
+    )
 
 
 def _feedback_step(checked: Checked, name: str, stage: Section) -> FeedbackStep:

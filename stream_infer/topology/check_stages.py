@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stream_infer.topology import columns as col
 from stream_infer.topology.check_batches import check_costs, check_deadline
+from stream_infer.topology.check_explain import check_explain, check_targets
 from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
 from stream_infer.topology.columns import Columns, check_column
@@ -29,8 +30,11 @@ def check_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None
             _check_decider(spec, stage, before, of, found)
         elif stage.kind == "feedback":
             _check_feedback(stage, columns, found)
+        elif stage.kind == "explain" and source in spec.stages:
+            check_explain(spec, stage, answering_models(spec.stages[source]), found)
         elif stage.kind == "emit":
             check_emit(stage, before, f"the rows of `{source}`", found)
+    check_targets(spec, found)
     _check_teaching(spec, found)
     _check_one_each(spec, placement, found)
 
@@ -48,6 +52,12 @@ def asked_models(stage: Section) -> list[str]:
     arms = list(stage.texts("arms")) if stage.kind == "bandit" else [stage.maybe_text("model") or ""]
     fallback = [stage.text("fallback")] if stage.has("fallback") else []
     return list(dict.fromkeys([*arms, *fallback, *stage.texts("shadow")]))
+
+
+def answering_models(stage: Section) -> list[str]:
+    """Names of the models that may answer."""
+    shadows, answers = stage.texts("shadow"), (*stage.texts("arms"), stage.maybe_text("model"), stage.maybe_text("fallback"))
+    return [name for name in asked_models(stage) if name in answers or name not in shadows]
 
 
 def _check_decider(spec: Spec, stage: Section, before: Columns | None, of: str, found: Findings) -> None:

@@ -7,6 +7,7 @@ from stream_infer.topology.full import full
 from stream_infer.topology.mermaid import mermaid
 from stream_infer.topology.plan import (
     DecideStep,
+    ExplainStep,
     FeatureStep,
     FeedbackStep,
     InputPlan,
@@ -74,6 +75,11 @@ def _step(plan: Plan, step: Step) -> str:
         return f"rows go on to {plan.streams[step.stream].topic}, keyed by {step.by}"
     if isinstance(step, DecideStep):
         return _decide(plan, step)
+    if isinstance(step, ExplainStep):
+        told = "" if step.top_k is None else f", the {step.top_k} inputs that count most"
+        most = f"at most {step.rows_max} of a chunk"
+        which = f"explains {step.share:.6g} of the answers of {step.decides}, {most}, by {step.settings.method}{told}"
+        return f"{which}; to {plan.streams[step.to].topic}"
     if isinstance(step, FeedbackStep):
         wait = f"{step.settings.wait_ms_max / 1000:g} s"
         fed = f"feedback of {step.feedback} on {step.settings.on}"

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from stream_infer.topology.plan import DecideStep, FeatureStep, FeedbackStep, LearnStep, LookupStep, Plan, RepartitionStep, SectionPlan
+from stream_infer.topology.plan import (
+    DecideStep,
+    ExplainStep,
+    FeatureStep,
+    FeedbackStep,
+    LearnStep,
+    LookupStep,
+    Plan,
+    RepartitionStep,
+    SectionPlan,
+)
 
 
 def mermaid(plan: Plan) -> str:
@@ -30,7 +40,7 @@ def _arrows(plan: Plan, section: SectionPlan, number: int, topics: dict[str, str
     arrows = [f"  {node(section.flowing)} --> s{number}_0"]
     for i, step in enumerate(section.steps):
         here = f"s{number}_{i}"
-        if i and not isinstance(step, FeedbackStep | LearnStep):
+        if i and not isinstance(step, ExplainStep | FeedbackStep | LearnStep):
             arrows.append(f"  s{number}_{i - 1} --> {here}")
         if isinstance(step, FeatureStep) and step.kept_from != section.flowing:
             arrows.append(f"  {node(step.kept_from)} -.-> {here}")
@@ -40,6 +50,9 @@ def _arrows(plan: Plan, section: SectionPlan, number: int, topics: dict[str, str
             arrows.append(f"  {here} -->|by {step.by}| {node(step.stream)}")
         elif isinstance(step, DecideStep) and step.emits_to is not None:
             arrows.append(f"  {here} --> {node(step.emits_to)}")
+        elif isinstance(step, ExplainStep):
+            decided = next(j for j, other in enumerate(section.steps) if other.name == step.decides)
+            arrows += [f"  s{number}_{decided} --> {here}", f"  {here} --> {node(step.to)}"]
         elif isinstance(step, FeedbackStep):
             decided = next(j for j, other in enumerate(section.steps) if other.name == step.decides)
             arrows += [f"  s{number}_{decided} --> {here}", f"  {node(step.feedback)} -.-> {here}", f"  {here} --> {node(step.joined_to)}"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stream_infer.attribution import AttributionSettings
 from stream_infer.decide.settings import DeadlineSettings, PolicySettings, Where
 from stream_infer.features.settings import FeatureSettings, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings
@@ -118,6 +119,22 @@ class DecideStep:
 
 
 @dataclass(frozen=True)
+class ExplainStep:
+    """Of the answers of the step `decides`, a share (0 to 1, by the hash of their ids) is explained; explanations go to the stream `to`.
+
+    rows_max: of one chunk, those with the smallest hashes first; top_k: only so many inputs are told, None: all.
+    """
+
+    name: str
+    decides: str
+    to: str
+    settings: AttributionSettings
+    share: float
+    rows_max: int
+    top_k: int | None = None
+
+
+@dataclass(frozen=True)
 class FeedbackStep:
     """Rows of `feedback` meet the decisions of the step `decides`; joined rows go to the internal stream joined_to."""
 
@@ -139,7 +156,7 @@ class LearnStep:
     every_ms: int
 
 
-Step = FeatureStep | LookupStep | RepartitionStep | CallStep | DecideStep | FeedbackStep | LearnStep
+Step = FeatureStep | LookupStep | RepartitionStep | CallStep | DecideStep | ExplainStep | FeedbackStep | LearnStep
 
 
 @dataclass(frozen=True)

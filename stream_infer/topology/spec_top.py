@@ -56,6 +56,7 @@ TOP = (
                     bandit="stage.bandit",
                     feedback="stage.feedback",
                     learn="stage.learn",
+                    explain="stage.explain",
                     emit="stage.emit",
                 ),
                 pattern=NAME.pattern,

@@ -1,0 +1,199 @@
+"""flow.explaining: a share of the answers is explained: the model's worker is asked once more. deciding → *explaining* → answering.
+
+Which answers is a function of their ids. The rows go to the very version that answered them, after the answers are known, in parts of
+about one pass each, so that whoever waits for the same model waits no longer than for a chunk of answers. The chunk waits for its
+explanations, for they commit with its predictions. Nothing that happens here spoils an answer: what cannot be explained says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import orjson
+
+from stream_infer.attribution import Asked, Attributions
+from stream_infer.attribution.asking import ROWS_AT_ONCE
+from stream_infer.codec.internal import EXPLANATION
+from stream_infer.codec.rows import RowEncoder
+from stream_infer.codec.schema import parse_schema
+from stream_infer.features.vectorise import Vectoriser
+from stream_infer.flow.answers import Answers
+from stream_infer.flow.commands import Command, Forward, Produce
+from stream_infer.flow.deciding import Choice
+from stream_infer.flow.stats import Stats
+from stream_infer.hashing import hash64, uniform
+from stream_infer.models.settings import ModelSettings
+from stream_infer.records import Bools, Column, Floats, Hashes, Ints, Lists, Matrix, Numbers, Text
+from stream_infer.topology.plan import DecideStep, ExplainStep, Plan
+
+DRAW_SEED = 0x6578706C61696E  # of the share; other draws about the same ids have other seeds
+
+
+@dataclass(slots=True)
+class Explained:
+    """Rows of one choice that are being explained. rows: ascending; open: job → arm and places in rows; parts: what came back, so far.
+
+    matrices: of each arm, of all rows (those of other arms are not looked at); faults: place → why there is no explanation.
+    """
+
+    rows: Ints
+    arm: Ints
+    keys: Hashes
+    matrices: dict[int, Matrix] = field(default_factory=dict)
+    open: dict[int, tuple[int, Ints]] = field(default_factory=dict)
+    parts: list[tuple[int, Ints, Attributions]] = field(default_factory=list)
+    faults: dict[int, str] = field(default_factory=dict)
+    versions: dict[int, int] = field(default_factory=dict)
+
+
+class Explaining:
+    """One explain step of a task. decide: the step whose answers are explained."""
+
+    def __init__(self, plan: Plan, step: ExplainStep, decide: DecideStep, next_job: Callable[[], int], into: int | None) -> None:
+        self._step, self._decide, self._next_job, self._into = step, decide, next_job, into
+        self._models = [plan.models[name] for name in decide.arms]
+        self._vectorisers = [Vectoriser(model.inputs) for model in self._models]
+        self._starts = [starts_of(model) for model in self._models]
+        self._answers = Answers(decide)
+        stream = plan.streams[step.to]
+        self._topic = stream.topic
+        self._encoder = RowEncoder(parse_schema(EXPLANATION), stream.format, stream.framing)
+
+    def begin(self, choice: Choice, ok: Bools, stats: Stats) -> tuple[Explained | None, list[Command]]:
+        """Ask for the explanations of those answers that are to have one. ok: bool[rows], which have an answer."""
+        hashes = hash64(choice.ids)
+        draw = uniform(hashes, DRAW_SEED)
+        rows = np.flatnonzero(ok & (draw < self._step.share))
+        if len(rows) > self._step.rows_max:
+            stats.explained(self._step.name, "skipped", len(rows) - self._step.rows_max)
+            rows = np.sort(rows[np.argsort(draw[rows], kind="stable")[: self._step.rows_max]])
+        if not len(rows):
+            return None, []
+        explained = Explained(rows, choice.arm[rows], hashes[rows])
+        columns = {name: column.take(rows) for name, column in choice.flowing.columns.items()}
+        commands: list[Command] = []
+        for arm in np.unique(explained.arm).tolist():
+            places = np.flatnonzero(explained.arm == arm)
+            explained.matrices[arm] = self._vectorisers[arm].matrix(columns)
+            explained.versions[arm] = choice.versions[self._decide.arms[arm]][0]
+            commands += [self._forward(explained, arm, part) for part in self._parts(arm, places)]
+        return explained, commands
+
+    def _parts(self, arm: int, places: Ints) -> list[Ints]:
+        """As many rows as make about one pass."""
+        settings = self._step.settings
+        best = {"linear": "linear", "torch": "integrated_gradients"}.get(self._models[arm].kind, "shap")
+        method = best if settings.method == "auto" else settings.method
+        cost = {"linear": 1, "integrated_gradients": settings.steps}.get(method, settings.samples)
+        each = max(1, ROWS_AT_ONCE // cost)
+        return [places[at : at + each] for at in range(0, len(places), each)]
+
+    def _forward(self, explained: Explained, arm: int, places: Ints) -> Forward:
+        job = self._next_job()
+        explained.open[job] = (arm, places)
+        asked = Asked(self._step.settings, explained.keys[places], self._starts[arm], self._models[arm].batch.sizes)
+        return Forward(job, self._decide.arms[arm], explained.versions[arm], explained.matrices[arm][places], explain=asked)
+
+    def done(self, explained: Explained, job: int, outputs: Floats) -> list[Command]:
+        """Explanations came back; one that is not finite is none."""
+        arm, places = explained.open.pop(job)
+        finite = np.isfinite(outputs).all(axis=1)
+        explained.faults |= dict.fromkeys(places[~finite].tolist(), "the attributions are not finite")
+        if finite.any():
+            explained.parts.append((arm, places[finite], Attributions.from_matrix(outputs[finite])))
+        return []
+
+    def failed(self, explained: Explained, job: int, reason: str) -> list[Command]:
+        """Halve the part until the row at fault is alone: its neighbours shall have their explanations."""
+        arm, places = explained.open.pop(job)
+        if len(places) == 1:
+            explained.faults[int(places[0])] = reason
+            return []
+        middle = len(places) // 2
+        return [self._forward(explained, arm, places[:middle]), self._forward(explained, arm, places[middle:])]
+
+    def emit(self, explained: Explained, choice: Choice, ok: Bools, stats: Stats) -> list[Produce]:
+        """One record for each answer that was to be explained. ok: bool[rows], which still have an answer."""
+        assert not explained.open, "explanations are told before they came"
+        kept = np.flatnonzero(ok[explained.rows])
+        if not len(kept):
+            return []
+        count = len(explained.rows)
+        listed: list[bytes] = [b"[]"] * count
+        values, parts = [np.zeros(0)] * count, [np.zeros(0)] * count
+        numbers = np.full((4, count), np.nan)  # value, baseline, error, rest
+        method, unit = [self._step.settings.method] * count, ["answer"] * count
+        for arm, places, found in explained.parts:
+            told = np.stack([found.value, found.baseline, found.error], axis=1)
+            inputs = [self._inputs(explained, arm, int(place)) for place in places]
+            for at, place in enumerate(places.tolist()):
+                names, value = inputs[at]
+                top = _top(found.parts[at], self._step.top_k)
+                listed[place] = orjson.dumps([names[i] for i in top.tolist()])
+                values[place], parts[place] = value[top], found.parts[at][top]
+                numbers[:3, place], numbers[3, place] = told[at], found.parts[at].sum() - parts[place].sum()
+                method[place], unit[place] = found.method, found.unit
+        self._answers.take(choice, explained.rows, count, np.zeros(0, dtype=np.int64), 0)
+        there = ~np.isnan(numbers[0])
+        columns: dict[str, Column] = {
+            name: self._answers.column(name) for name in ("prediction_id", "event_time", "stage", "model", "model_version", "answer")
+        }
+        columns |= {
+            "method": Text.of(method),
+            "unit": Text.of(unit),
+            "output": Numbers(np.full(count, self._step.settings.output, dtype=np.int32)),
+            "inputs": Text.of(listed),
+            "values": _lists(values),
+            "attributions": _lists(parts),
+            "fault": Text.of(explained.faults.get(place) for place in range(count)),
+        }
+        for name, row in zip(("value", "baseline", "error", "rest"), numbers, strict=True):
+            columns[name] = Numbers(np.where(there, row, 0.0), there)
+        columns = {name: column.take(kept) for name, column in columns.items()}
+        stats.explained(self._step.name, "explained", int(np.count_nonzero(there[kept])))
+        stats.explained(self._step.name, "failed", int(np.count_nonzero(~there[kept])))
+        return [Produce(self._topic, self._into, choice.ids.take(explained.rows[kept]), self._encoder.encode(columns))]
+
+    def _inputs(self, explained: Explained, arm: int, place: int) -> tuple[list[str], Floats]:
+        """Names and values of the inputs of a row; of a one_hot input, the column that is marked, or the field and 0 where none is."""
+        row = explained.matrices[arm][place].astype(np.float64)
+        names, values = [], []
+        at = 0
+        for entry in self._models[arm].inputs:
+            columns = entry.columns()
+            part = row[at : at + len(columns)]
+            at += len(columns)
+            if entry.kind == "one_hot":
+                marked = np.flatnonzero(part)
+                names.append(columns[int(marked[0])] if len(marked) else entry.field)
+                values.append(float(len(marked)))
+            else:
+                names += columns
+                values += part.tolist()
+        return names, np.array(values)
+
+
+def starts_of(model: ModelSettings) -> Ints:
+    """int64[inputs]: the first column of each input that is attributed: the columns of a one_hot input go together."""
+    starts: list[int] = []
+    at = 0
+    for entry in model.inputs:
+        wide = len(entry.columns())
+        starts += [at] if entry.kind == "one_hot" else range(at, at + wide)
+        at += wide
+    return np.array(starts, dtype=np.int64)
+
+
+def _top(parts: Floats, top_k: int | None) -> Ints:
+    """Places of the inputs that are told: the largest first, or all in their order."""
+    if top_k is None:
+        return np.arange(len(parts))
+    largest: Ints = np.argsort(-np.abs(parts), kind="stable")[:top_k]
+    return largest
+
+
+def _lists(rows: list[Floats]) -> Lists:
+    size = np.array([len(row) for row in rows], dtype=np.int64)
+    return Lists(np.concatenate(rows), np.cumsum(size) - size, size)

@@ -1,0 +1,90 @@
+"""topology.check_explain: explanations that can be given, on a topic of their own. columns → *check_explain* → build."""
+
+from __future__ import annotations
+
+from stream_infer.topology.check_models import columns_of_input
+from stream_infer.topology.suggest import closest, listed
+from stream_infer.topology.values import Findings, Section, Spec, Value
+
+KNOWN_INSIDE = ("linear", "torch")  # kinds of models whose gradients and means are known
+COMPOSED = ("ensemble", "cascade", "route")  # models made of others: what they answer is not one function of one row's inputs
+
+
+def check_explain(spec: Spec, stage: Section, models: list[str], found: Findings) -> None:
+    """The method fits every model that may answer, the baseline names inputs, samples suffice. models: of the stage that is explained."""
+    columns: dict[str, None] = {}
+    for name in models:
+        model = spec.models.get(name)
+        if model is None:
+            continue
+        columns |= dict.fromkeys(column for item in model.items("inputs") for column in columns_of_input(item))
+        _check_model(stage, name, model, found)
+    baseline = stage.get("baseline")
+    for name, value in stage.entries("baseline").items() if baseline is not None else ():
+        if columns and name not in columns:
+            near = closest(name, columns)
+            found.at_name(
+                value,
+                f"{stage.label}: no model has an input column `{name}`",
+                expected=f"input columns: {listed(columns)}",
+                fix=f"did you mean `{near}`?" if near else "remove it",
+            )
+
+
+def _check_model(stage: Section, name: str, model: Section, found: Findings) -> None:
+    method, baseline = stage.maybe_text("method"), stage.maybe_text("baseline")
+    place: Value | Section = stage.get("method") or stage
+    reads_others = any(isinstance(item.data, Section) and item.data.has("output_of") for item in model.items("inputs"))
+    if model.kind in COMPOSED or reads_others:
+        what = f"{stage.label}: model `{name}` is made of other models"
+        source = stage.get("from") or stage
+        found.at(source, what, expected="models that read the columns of rows", fix="explain a stage that asks the inner models themselves")
+        return
+    if method == "linear" and model.kind not in ("linear", ""):
+        what = f"{stage.label}: model `{name}` is no linear model"
+        found.at(place, what, got=f"method linear, kind {model.kind}", expected="a method that fits every arm", fix="write `method: auto`")
+    if method == "integrated_gradients" and model.kind not in (*KNOWN_INSIDE, ""):
+        what = f"{stage.label}: the gradients of model `{name}` are not known"
+        got = f"method integrated_gradients, kind {model.kind}"
+        found.at(place, what, got=got, expected="linear or torch models", fix="write `method: shap`")
+    if baseline == "mean" and model.kind not in (*KNOWN_INSIDE, ""):
+        what = f"{stage.label}: model `{name}` does not tell the means of its inputs"
+        value = stage.get("baseline")
+        found.at(value or stage, what, expected="linear or torch models", fix="write the means: `baseline: {name: 0.5}`")
+    if method == "shap" or (method == "auto" and model.kind not in (*KNOWN_INSIDE, "")):
+        _check_samples(stage, name, _inputs(model), found)
+
+
+def _inputs(model: Section) -> int:
+    """How many inputs are attributed: the columns of a one_hot input go together."""
+    return sum(
+        1 if isinstance(item.data, Section) and item.data.has("one_hot") else len(columns_of_input(item)) for item in model.items("inputs")
+    )
+
+
+def _check_samples(stage: Section, name: str, inputs: int, found: Findings) -> None:
+    samples = stage.maybe_number("samples")
+    least = 2 * inputs if inputs > 2 else 2**inputs - 2
+    if samples is not None and samples < least:
+        what = f"{stage.label}: too few samples for the {inputs} inputs of model `{name}`"
+        place = stage.get("samples")
+        found.at(place or stage, what, got=f"{samples:g}", expected=f"at least {least}", fix=f"write `samples: {4 * inputs}` or more")
+
+
+def check_targets(spec: Spec, found: Findings) -> None:
+    """Explanations go to a stream that nothing else writes; the answers of a stage are explained once."""
+    writers: dict[str, str] = {}
+    for name, stage in spec.stages_of("emit"):
+        for setting in ("to", "rejects"):
+            writers.setdefault(stage.maybe_text(setting) or "", name)
+    explained: dict[str, str] = {}
+    for name, stage in spec.stages_of("explain"):
+        value = stage.get("to")
+        to = stage.maybe_text("to")
+        if value is not None and to is not None and writers.setdefault(to, name) != name:
+            what = f"{stage.label}: stage `{writers[to]}` writes to stream `{to}` already"
+            found.at(value, what, expected="a stream of its own", fix="add `explanations: {topic: …}` to the streams, and name it here")
+        source = stage.maybe_text("from")
+        if source is not None and explained.setdefault(source, name) != name:
+            what = f"{stage.label}: stage `{explained[source]}` explains the answers of `{source}` already"
+            found.at(stage, what, expected="one explain stage per model or bandit stage", fix="remove one of them")
