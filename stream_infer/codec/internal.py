@@ -1,7 +1,8 @@
 """codec.internal: the records this program writes for itself and for its users. schema → *internal* → flow.
 
-PREDICTION is also schemas/prediction.avsc, for whoever reads predictions; a test holds the two equal. Of JOINED only names and kinds
-count: its rows travel in blocks (codec.block). Fields may be added at the end, with a default; ids follow from the text.
+PREDICTION and EXPLANATION are also schemas/prediction.avsc and schemas/explanation.avsc, for whoever reads them; a test holds them
+equal. Of JOINED only names and kinds count: its rows travel in blocks (codec.block). Fields may be added at the end, with a default;
+ids follow from the text.
 """
 
 from __future__ import annotations

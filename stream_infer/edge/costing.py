@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from stream_infer.attribution import answer
 from stream_infer.batching.curve import CostCurve
 from stream_infer.edge.made_up import MadeUp
 from stream_infer.flow.commands import Command, Forward, Produce
@@ -132,10 +133,10 @@ class _Bench:
                 model = self._models[forward.model]
                 clock = time.thread_time if isinstance(model, LinearModel) else time.perf_counter
                 began = clock()
-                answer = _forward(model, forward)
+                notice = _forward(model, forward)
                 seconds = clock() - began
                 took["model"] += seconds
-                made, seconds = self._timed(answer)
+                made, seconds = self._timed(notice)
                 took["encode"] += seconds
                 commands += made
         made, took["commit"] = self._timed(CommitWanted())
@@ -157,6 +158,6 @@ class _Bench:
 
 def _forward(model: Model, command: Forward) -> ForwardDone | ForwardFailed:
     try:
-        return ForwardDone(command.job, model.forward(command.matrix), 0.0)
+        return ForwardDone(command.job, answer(model, command.matrix, command.explain), 0.0)
     except Exception as error:  # noqa: BLE001 — a model is the user's code, and made-up rows are not what it was made for
         return ForwardFailed(command.job, str(error))

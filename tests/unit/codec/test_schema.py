@@ -69,8 +69,9 @@ def test_id_and_guid_see_the_wire_and_nothing_else() -> None:
 
 
 def test_the_shipped_file_is_the_schema_that_is_written() -> None:
-    shipped = Path(__file__).parents[3] / "schemas" / "prediction.avsc"
-    assert shipped.read_text() == internal.PREDICTION
+    shipped = Path(__file__).parents[3] / "schemas"
+    assert (shipped / "prediction.avsc").read_text() == internal.PREDICTION
+    assert (shipped / "explanation.avsc").read_text() == internal.EXPLANATION
 
 
 REFUSED = [
