@@ -81,11 +81,12 @@ class Answering:
         self.line = Line()
         self._users = np.zeros(0, dtype=np.int64)  # the task's channels that are no versions, in the order of the merge
         after: list[Station] = []  # the decision
+        last: list[Station] = []  # what is explained has passed all that may still spoil it
         for step in section.steps:
             made = self._add(step, next_job)
             if made is not None:
-                (after if isinstance(step, CallStep) and step.of_answers else self.line.stations).append(made)
-        last: list[Station] = [self._explain] if self._explaining is not None else []
+                late = after if isinstance(step, CallStep) and step.of_answers else self.line.stations
+                (last if isinstance(step, ExplainStep) else late).append(made)
         self.line.stations += [self._take_effect, self._decide, *after, *last]
 
     def _add(self, step: object, next_job: Callable[[], int]) -> Station | None:
@@ -111,6 +112,7 @@ class Answering:
             decide = next(s for s in section.steps if isinstance(s, DecideStep) and s.name == step.decides)
             into = self._partition if plan.streams[step.to].partitions == section.partitions else None
             self._explaining = Explaining(plan, step, decide, next_job, into)
+            return partial(self._explain, self._explaining)
         elif isinstance(step, FeedbackStep):
             joining = Joining(plan, self._partition, step, self.context.width)
             self.joins.append(joining)
@@ -149,11 +151,10 @@ class Answering:
         begun.choice, begun.left_out, asked = self.deciding.decider.begin(begun.flowing)
         return asked
 
-    def _explain(self, begun: Begun) -> list[Command]:
-        """The last station: what is to be explained has been answered."""
-        if begun.choice is None or self._explaining is None:
+    def _explain(self, explaining: Explaining, begun: Begun) -> list[Command]:
+        if begun.choice is None:
             return []
-        begun.explained, asked = self._explaining.begin(begun.choice, answered(begun.choice), self.stats)
+        begun.explained, asked = explaining.begin(begun.choice, answered(begun.choice), self.stats)
         return asked
 
     def _take_effect(self, begun: Begun) -> list[Command]:

@@ -83,6 +83,7 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
     telemetry.judged("eta", ("net", "ridge"), np.array([0, 1, 0]), np.array([1.0, 2.0, 4.0]), np.array([0.5, 0.25, 0.5]))
     telemetry.judged_shadow("eta", "static", np.array([2.0, 2.0, 5.0]), np.zeros(3))
     telemetry.feedback(accepted=3, late=1)
+    telemetry.explained("why", "skipped", 4)
     telemetry.transaction("committed", 0.02)
     telemetry.transaction("aborted", 0.5)
     telemetry.producer_rebuilt()
@@ -126,6 +127,7 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
         ("arm_rewards_total", ("eta", "net")): 1,
         ("shadow_absolute_error_total", ("eta", "static")): 9,
         ("feedback_total", ("late",)): 1,
+        ("explanations_total", ("why", "skipped")): 4,
         ("transactions_total", ("aborted",)): 1,
         ("commit_duration_seconds_count", ()): 1,
         ("last_commit_time_seconds", ()): 1_000,
