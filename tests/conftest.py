@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from stream_infer.edge import devbroker
+from stream_infer.edge import devbroker, devredis
 from stream_infer.errors import EnvironmentMissing
 
 # A machine that others use is slow at times: that is no finding. In CI the same examples come every time; elsewhere new ones are tried.
@@ -31,6 +31,17 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         _absent("broker", str(error))
     yield found
     devbroker.stop(folder)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[devredis.DevRedis]:
+    """A real Redis of the session on loopback; each test empties it for itself."""
+    try:
+        devredis.program()
+    except EnvironmentMissing as error:
+        _absent("redis", str(error))
+    with devredis.running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -85,6 +85,18 @@ METRICS: dict[str, MetricSettings] = {
     ),
     "state_bytes": MetricSettings(GAUGE, "Memory of a stage's state.", ("stage",)),
     "state_keys": MetricSettings(GAUGE, "Keys in a stage's state.", ("stage",)),
+    # Redis
+    "store_lag_records": MetricSettings(GAUGE, "Records of the answers' topic that are not in Redis yet.", ("stage",)),
+    "store_rows_total": MetricSettings(
+        COUNTER,
+        "Answers brought to Redis: written, replaced (by a later one at once), stale, unreadable, or refused (the key is no hash).",
+        ("stage", "outcome"),
+    ),
+    "store_faults_total": MetricSettings(
+        COUNTER, "Times Redis did not take what was to be written: timeout, refused, loading, memory or error.", ("stage", "reason")
+    ),
+    "store_rebuilds_total": MetricSettings(COUNTER, "Times Redis had lost what was written, which was then written again.", ("stage",)),
+    "store_stopped": MetricSettings(GAUGE, "1 where a store stage has ended by an error; see the log.", ("stage",)),
     # Is it safe?
     "transactions_total": MetricSettings(COUNTER, "Transactions: committed, aborted or failed.", ("outcome",)),
     "records_stale_dropped_total": MetricSettings(COUNTER, "Results dropped because their partition had gone to another worker."),

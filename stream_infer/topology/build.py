@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stream_infer.codec.internal import JOINED
 from stream_infer.errors import TopologyError
+from stream_infer.topology.build_online import store_plans
 from stream_infer.topology.build_settings import model_settings
 from stream_infer.topology.build_steps import build_section, learn_section
 from stream_infer.topology.check import Checked, check
@@ -68,6 +69,7 @@ def build(checked: Checked, base: str = ".") -> Plan:
         wait_ms_max=limits.integer("wait_ms_max"),
         client=client_settings(spec, base),
         tests=checked.tests,
+        stores=store_plans(spec),
         base=base,
     )
 

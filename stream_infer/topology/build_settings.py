@@ -43,8 +43,12 @@ def _aggregate(name: str, section: Section) -> Aggregate:
 
 def lookup_settings(stage: Section) -> LookupSettings:
     """Settings of a lookup stage; a field without a default is NaN where the key is unknown."""
-    take = tuple((name, math.nan if value.data is None else _float(value)) for name, value in stage.entries("take").items())
-    return LookupSettings(take, stage.integer("keys_max"))
+    return LookupSettings(numbers_taken(stage), stage.integer("keys_max"))
+
+
+def numbers_taken(stage: Section) -> tuple[tuple[str, float], ...]:
+    """What a lookup stage takes, each name with its default; NaN where there is none."""
+    return tuple((name, math.nan if value.data is None else _float(value)) for name, value in stage.entries("take").items())
 
 
 def model_settings(name: str, section: Section) -> ModelSettings:

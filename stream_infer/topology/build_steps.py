@@ -109,7 +109,7 @@ def _inputs(checked: Checked, draft: Draft) -> tuple[InputPlan, ...]:
         if stage.kind == "features" and not keeps_own_rows(stage, draft.root):
             kept = stage.text("kept_from")
             whole[kept] = whole.get(kept, False) or stage.flag("global")
-        elif stage.kind == "lookup":
+        elif stage.kind == "lookup" and stage.has("table"):
             whole[stage.text("table")] = whole.get(stage.text("table"), False) or stage.flag("global")
     for stage in stages:
         if stage.kind == "feedback":

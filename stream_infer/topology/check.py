@@ -13,6 +13,7 @@ from stream_infer.topology.check_streams import Files, check_streams
 from stream_infer.topology.check_tests import check_tests
 from stream_infer.topology.client import check_client
 from stream_infer.topology.columns import Columns, of_stages
+from stream_infer.topology.emit_schema import written_schemas
 from stream_infer.topology.placement import Placement, place_stages
 from stream_infer.topology.plan import TestPlan
 from stream_infer.topology.values import Findings, Spec
@@ -42,7 +43,7 @@ def check(spec: Spec, files: Files) -> tuple[Checked, list[Problem]]:
     check_models(spec, found)
     columns = of_stages(spec, schemas, order, found)
     placement = place_stages(spec, order, columns, found)
-    check_stages(spec, order, columns, placement, found)
+    check_stages(spec, order, columns, placement, written_schemas(spec, schemas), found)
     check_client(spec, found)
     tests = check_tests(spec, schemas, files, found)
     # Two roads may lead to one problem (a model that two stages ask): it is told once.

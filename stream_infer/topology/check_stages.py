@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stream_infer.topology import columns as col
 from stream_infer.topology.check_batches import check_costs, check_deadline
 from stream_infer.topology.check_explain import check_explain, check_targets
 from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
+from stream_infer.topology.check_online import check_stores
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.emit_schema import check_emit
 from stream_infer.topology.placement import Placement
@@ -14,8 +17,10 @@ from stream_infer.topology.values import Findings, Section, Spec
 from stream_infer.topology.where_text import parse_where
 
 
-def check_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None], placement: Placement, found: Findings) -> None:
-    """Fields exist and have the right types, numbers agree with each other, whatever learns is taught once."""
+def check_stages(
+    spec: Spec, order: list[str], columns: dict[str, Columns | None], placement: Placement, written: Mapping[str, str], found: Findings
+) -> None:
+    """Fields exist and have the right types, numbers agree with each other, whatever learns is taught once. written: schemas by stream."""
     for name in order:
         stage = spec.stages[name]
         source = stage.maybe_text("from") or ""
@@ -36,6 +41,7 @@ def check_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None
             check_emit(stage, before, f"the rows of `{source}`", found)
     check_targets(spec, found)
     _check_teaching(spec, found)
+    check_stores(spec, written, found)
     _check_one_each(spec, placement, found)
 
 

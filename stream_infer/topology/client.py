@@ -117,7 +117,7 @@ def client_settings(spec: Spec, base: str) -> dict[str, str]:
     """Settings for the plan, paths resolved against base. A reference becomes `${env:NAME}` or `${file:path}`; see `reference_of`."""
     settings = {}
     for name, value in spec.top.entries("client").items():
-        text = _reference(value.data) if isinstance(value.data, Section) else str(value.data)
+        text = reference_to(value.data) if isinstance(value.data, Section) else str(value.data)
         settings[name] = f"{base}/{text}" if name in PATHS and not isinstance(value.data, Section) else text
     return settings
 
@@ -130,7 +130,8 @@ def reference_of(value: str) -> tuple[str, str] | None:
     return (source, name) if source in _REFERENCE else None
 
 
-def _reference(section: Section) -> str:
+def reference_to(section: Section) -> str:
+    """A secret as the plan holds it, `${env:NAME}` or `${file:path}`."""
     return next(f"${{{source}:{section.text(source)}}}" for source in _REFERENCE if section.has(source))
 
 

@@ -17,6 +17,7 @@ from stream_infer.topology.plan import (
     RepartitionStep,
     SectionPlan,
     Step,
+    StorePlan,
     StreamPlan,
 )
 from stream_infer.topology.state_bytes import feature_bytes, lookup_bytes
@@ -31,6 +32,7 @@ def text(plan: Plan) -> str:
     for section in plan.sections:
         lines += ["", *_section(plan, section)]
     lines += ["", "models", *_table([_model(plan, name) for name in plan.models])] if plan.models else []
+    lines += ["", "stores", *_table([_store(plan, store) for store in plan.stores])] if plan.stores else []
     lines += ["", "topics", *_table([_topic(plan, *topic) for topic in plan.topics])]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -125,6 +127,12 @@ def _model(plan: Plan, name: str) -> tuple[str, str, str]:
         rows += f", of at most {batch.cost_max:g} {batch.cost}"
     learns = f"; learns by {model.learns.by}" if model.learns else ""
     return name, model.kind, f"{len(model.columns())} input columns, {model.device}, {rows}, {model.artifact or 'from zero'}{learns}"
+
+
+def _store(plan: Plan, store: StorePlan) -> tuple[str, str, str]:
+    settings = store.settings
+    ends = "" if settings.ttl_ms is None else f", gone {settings.ttl_ms / 1000:g} s after their record"
+    return store.name, plan.streams[store.stream].topic, f"to Redis as {settings.key}: {', '.join(settings.fields)}{ends}"
 
 
 def _topic(plan: Plan, topic: str, partitions: int, compacted: bool) -> tuple[str, str, str]:

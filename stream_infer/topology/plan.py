@@ -13,6 +13,7 @@ from stream_infer.decide.settings import DeadlineSettings, PolicySettings, Where
 from stream_infer.features.settings import FeatureSettings, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings
 from stream_infer.models.settings import ModelSettings
+from stream_infer.online_settings import StoreSettings
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,15 @@ class EmitPlan:
 
 
 @dataclass(frozen=True)
+class StorePlan:
+    """Rows of `stream`, which the topology writes, are kept in Redis for others, newest per key, behind the run."""
+
+    name: str
+    stream: str
+    settings: StoreSettings
+
+
+@dataclass(frozen=True)
 class TestPlan:
     """A broker-free test of the topology: rows per stream in, expectations per output stream."""
 
@@ -210,4 +220,5 @@ class Plan:
     wait_ms_max: int = 200
     client: dict[str, str] = field(default_factory=dict)
     tests: tuple[TestPlan, ...] = ()
+    stores: tuple[StorePlan, ...] = ()
     base: str = "."  # folder that artifacts are relative to

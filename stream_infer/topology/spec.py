@@ -10,7 +10,8 @@ from stream_infer.topology.shape import Place
 from stream_infer.topology.spec_decisions import DECISIONS, LEARNING
 from stream_infer.topology.spec_explain import EXPLAIN
 from stream_infer.topology.spec_models import MODELS
+from stream_infer.topology.spec_online import ONLINE
 from stream_infer.topology.spec_rows import ROWS
 from stream_infer.topology.spec_top import REST, TOP
 
-PLACES: dict[str, Place] = {place.name: place for place in (*TOP, *MODELS, *ROWS, *DECISIONS, *LEARNING, *EXPLAIN, *REST)}
+PLACES: dict[str, Place] = {place.name: place for place in (*TOP, *MODELS, *ROWS, *DECISIONS, *ONLINE, *LEARNING, *EXPLAIN, *REST)}

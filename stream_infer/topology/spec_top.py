@@ -58,6 +58,7 @@ TOP = (
                     learn="stage.learn",
                     explain="stage.explain",
                     emit="stage.emit",
+                    store="stage.store",
                 ),
                 pattern=NAME.pattern,
                 words=NAME.pattern_words,
