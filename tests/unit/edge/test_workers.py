@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream_infer.attribution import Asked, AttributionSettings, attribution_of
 from stream_infer.edge.workers import VERSIONS_KEPT, InProcess, artifact_of, load_models
 from stream_infer.errors import ModelError
 from stream_infer.flow.commands import Forward, Install
@@ -150,3 +151,38 @@ def test_all_models_of_a_plan_are_loaded_by_name(tmp_path: Path) -> None:
     case = score_case("", tmp_path, "loading", topics=False)
     (model,) = load_models(load_plan(case.path), {}).values()
     assert model.forward(np.array([[4.0]], dtype=np.float32)).tolist() == [[9.0]]
+
+
+class Steep:
+    """Neither a linear model nor one with a place in the calling thread; its gradients are known."""
+
+    columns, outputs, digest = ("a", "b"), 1, "s" * 64
+
+    def forward(self, x: Matrix) -> Floats:
+        return (x[:, :1].astype(np.float64) ** 2) * x[:, 1:]
+
+    def gradients(self, x: Matrix, output: int) -> Floats:
+        wide = x.astype(np.float64)
+        return np.stack([2 * wide[:, 0] * wide[:, 1], wide[:, 0] ** 2], axis=1)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "shap"])
+def test_rows_that_are_to_be_explained_are_and_the_cost_curve_learns_nothing_of_it(method: str) -> None:
+    model, x = Steep(), np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]], dtype=np.float32)
+    settings, keys, starts = AttributionSettings(method, steps=8), np.arange(3, dtype=np.uint64), np.arange(2)
+    worker = InProcess({"steep": model})
+    worker.submit(Forward(1, "steep", 0, x))
+    worker.submit(Forward(2, "steep", 0, x, explain=Asked(settings, keys, starts)))
+    worker.submit(Forward(3, "steep", 0, x, explain=Asked(AttributionSettings(output=1), keys, starts)))
+    answers: list[object] = []
+    while len(answers) < 3:
+        answers += worker.finished(100)
+    worker.close()
+    plain, explained, failed = answers
+    assert isinstance(plain, ForwardDone)
+    assert plain.passed is not None
+    assert isinstance(explained, ForwardDone)
+    assert explained.passed is None
+    assert (explained.outputs == attribution_of(model, x, settings, keys).to_matrix()).all()
+    assert isinstance(failed, ForwardFailed)
+    assert "no such output" in failed.reason
