@@ -105,8 +105,9 @@ def _test(wanted: argparse.Namespace) -> int:
 
 
 def _run(wanted: argparse.Namespace) -> int:
+    from stream_infer.edge.call_setup import calls_of
     from stream_infer.edge.host import RunSettings, run
-    from stream_infer.edge.registry import model_classes
+    from stream_infer.edge.registry import functions_of, model_classes
 
     plan = load_plan(wanted.topology)
     settings = RunSettings(
@@ -120,16 +121,17 @@ def _run(wanted: argparse.Namespace) -> int:
         port=wanted.port,
         session_timeout_ms=round(wanted.session_timeout_s * 1000),
     )
-    run(plan, settings, model_classes(wanted.admit))
+    run(plan, settings, model_classes(wanted.admit), calls_of(plan, functions_of(wanted.admit), wanted.admit))
     return 0
 
 
 def _plan(wanted: argparse.Namespace) -> int:
     from stream_infer.edge.planning import planned, words
-    from stream_infer.edge.registry import model_classes
+    from stream_infer.edge.registry import functions_of, model_classes
 
     bootstrap = None if wanted.bootstrap in (None, "none") else wanted.bootstrap
-    found = planned(load_plan(wanted.topology), model_classes(wanted.admit), bootstrap, rate=wanted.rate, slo_ms=wanted.slo_ms)
+    code = model_classes(wanted.admit), functions_of(wanted.admit)
+    found = planned(load_plan(wanted.topology), *code, bootstrap, rate=wanted.rate, slo_ms=wanted.slo_ms)
     print(json.dumps(found.json(), indent=1) if wanted.json else words(found), end="\n" if wanted.json else "")
     return 0 if found.forecast is not None else 1
 
@@ -178,10 +180,13 @@ def _broker(wanted: argparse.Namespace) -> int:
 
 
 def _trainset(wanted: argparse.Namespace) -> int:
+    from stream_infer.edge.call_setup import answerers
+    from stream_infer.edge.registry import functions_of
     from stream_infer.edge.trainset import TrainsetSettings, write_trainset
 
     settings = TrainsetSettings(wanted.bootstrap or _dev_bootstrap(), wanted.begin, wanted.end)
-    rows = write_trainset(load_plan(wanted.topology), settings, wanted.out)
+    plan = load_plan(wanted.topology)
+    rows = write_trainset(plan, settings, wanted.out, answerers(plan, functions_of(wanted.admit)))
     print(f"{wanted.out}: {rows} rows")
     return 0
 
@@ -291,9 +296,9 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--slo-ms", type=_positive, required=True, help="99 of 100 answers are to be readable within so many ms")
     plan.add_argument("--bootstrap", metavar="HOST:PORT", help="a broker to ask what its client costs (default: none)")
     plan.add_argument("--json", action="store_true", help="as JSON")
-    for with_code in (run, test, plan, explain, replay):
+    for with_code in (run, test, plan, explain, replay, trainset):
         with_code.add_argument(
-            "--admit", action="append", default=[], metavar="MODULE", help="a Python module whose model classes the topology may name"
+            "--admit", action="append", default=[], metavar="MODULE", help="a module whose models and functions a topology may name"
         )
     broker = command("broker", _broker, "a real Kafka for development, in this folder")
     broker.add_argument("action", choices=("start", "stop", "status"))

@@ -79,15 +79,17 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 def explain_prediction(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -> int:
     """`explain --prediction ID`: 0 where it is identical, 1 where it is not."""
+    from stream_infer.edge.call_setup import answerers
     from stream_infer.edge.rebuilding import Sought, rebuild
-    from stream_infer.edge.registry import model_classes
+    from stream_infer.edge.registry import functions_of, model_classes
     from stream_infer.edge.workers import load_models
 
     partition, offset = wanted.at or (None, None)
     sought = Sought(wanted.prediction, partition, offset, None if wanted.warm_up_s is None else round(wanted.warm_up_s * 1000))
     transport = _logs(plan, bootstrap)
     try:
-        found = rebuild(plan, transport, load_models(plan, model_classes(wanted.admit)), sought)
+        models, calls = load_models(plan, model_classes(wanted.admit)), answerers(plan, functions_of(wanted.admit))
+        found = rebuild(plan, transport, models, sought, calls)
     finally:
         transport.close()
     print(json.dumps(as_json(found), indent=1, default=str) if wanted.json else words(found), end="\n" if wanted.json else "")
@@ -137,7 +139,8 @@ def words(found: Rebuilt) -> str:
 
 def replay(wanted: argparse.Namespace, load_plan: Callable[[Path], Plan], bootstrap: str) -> int:
     """`stream-infer replay`."""
-    from stream_infer.edge.registry import model_classes
+    from stream_infer.edge.call_setup import answerers
+    from stream_infer.edge.registry import functions_of, model_classes
     from stream_infer.edge.replaying import ReplaySettings
     from stream_infer.edge.replaying import replay as work_through
 
@@ -152,7 +155,8 @@ def replay(wanted: argparse.Namespace, load_plan: Callable[[Path], Plan], bootst
     settings = ReplaySettings(stretch, order == "recorded", another, versions, fixed, warm_up_ms, wanted.by)
     transport = _logs(plan, bootstrap)
     try:
-        found = work_through(run if other is None else plan, transport, models, settings)
+        calls = answerers(other or plan, functions_of(wanted.admit))
+        found = work_through(run if other is None else plan, transport, models, settings, calls)
     finally:
         transport.close()
     summary = found.summary()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from stream_infer.edge.registry import model_classes
+from stream_infer.edge.call_setup import answerers
+from stream_infer.edge.registry import functions_of, model_classes
 from stream_infer.edge.workers import load_models
 from stream_infer.sim.play import play
 from stream_infer.topology.plan import Plan, TestPlan
@@ -18,8 +19,9 @@ def run_tests(plans: Sequence[Plan], admitted: Sequence[str], say: Callable[[str
             say(f"{plan.name}: no tests")
             continue
         models = load_models(plan, model_classes(admitted))
+        calls = answerers(plan, functions_of(admitted))
         for test in plan.tests:
-            problems = _differences(test, play(plan, test.given, models))
+            problems = _differences(test, play(plan, test.given, models, calls))
             say(f"{plan.name}: {test.name}: {'ok' if not problems else 'FAILED'}")
             for problem in problems:
                 say(f"    {problem}")

@@ -19,7 +19,7 @@ from stream_infer.codec.resolution import constant
 from stream_infer.codec.schema import RecordSchema, schema_error
 from stream_infer.records import Column, Fetched, Ints, Rejected, Text, concat_columns
 
-FORMATS = ("avro", "json")
+FORMATS = ("avro", "json", "faust")  # faust: JSON too, once its keys are unwrapped (codec.faust_table)
 _BARE = -1  # the id of the only writer, where records name none
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from stream_infer.attribution import answer
 from stream_infer.batching.curve import CostCurve
 from stream_infer.edge.made_up import MadeUp
-from stream_infer.flow.commands import Command, Forward, Produce
+from stream_infer.flow.commands import Call, Command, Forward, Produce
 from stream_infer.flow.flow import Flow, Mode
 from stream_infer.flow.notices import Committed, CommitWanted, ForwardDone, ForwardFailed, Notice, Read, Tick
+from stream_infer.flow.ports import Answerer
 from stream_infer.flow.transport import Partition
 from stream_infer.flow.versions import statics
 from stream_infer.models.base import Model
@@ -65,12 +66,20 @@ def _at(curve: CostCurve, rows: float) -> float:
     return curve.estimate(low) + (rows - low) * (curve.estimate(low + 1) - curve.estimate(low)) if rows > low else curve.estimate(low)
 
 
-def measure(plan: Plan, models: Mapping[str, Model], client: ClientCosts, *, keys: int = KEYS, rate: float = 10_000.0) -> Costs:
-    """Costs of a plan's answering sections, one after the other: a row passes all of them. models: loaded."""
+def measure(
+    plan: Plan,
+    models: Mapping[str, Model],
+    client: ClientCosts,
+    calls: Mapping[str, Answerer] | None = None,
+    *,
+    keys: int = KEYS,
+    rate: float = 10_000.0,
+) -> Costs:
+    """Costs of a plan's answering sections, one after the other: a row passes all of them. models: loaded; calls: by stage."""
     curves: dict[str, list[CostCurve]] = {part: [] for part in PARTS}
     records = bytes_in = 0.0
     for section in answering(plan):
-        bench = _Bench(plan, section, models, client, keys, rate)
+        bench = _Bench(plan, section, models, client, calls or {}, keys, rate)
         samples: dict[str, list[tuple[int, float]]] = {part: [] for part in PARTS}
         for rows in SIZES:
             for _ in range(RUNS):
@@ -97,7 +106,17 @@ def _sum(curves: list[CostCurve]) -> CostCurve:
 class _Bench:
     """One task of one section, by hand."""
 
-    def __init__(self, plan: Plan, section: SectionPlan, models: Mapping[str, Model], client: ClientCosts, keys: int, rate: float) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        section: SectionPlan,
+        models: Mapping[str, Model],
+        client: ClientCosts,
+        calls: Mapping[str, Answerer],
+        keys: int,
+        rate: float,
+    ) -> None:
+        self._calls = calls
         self._models, self._client, self._stream = models, client, plan.streams[section.flowing]
         alone = replace(plan, sections=(section,))
         self._flow = Flow(alone, statics(plan.models, dict(models)), Mode())
@@ -127,8 +146,13 @@ class _Bench:
         sent = 0
         while commands:
             forwards = [c for c in commands if isinstance(c, Forward)]
+            calls = [c for c in commands if isinstance(c, Call)]
             sent += sum(len(c.values) for c in commands if isinstance(c, Produce))
             commands = []
+            for call in calls:
+                began = time.perf_counter()
+                commands += self._flow.handle(self._calls[call.stage](call))
+                took["features"] += time.perf_counter() - began
             for forward in forwards:
                 model = self._models[forward.model]
                 clock = time.thread_time if isinstance(model, LinearModel) else time.perf_counter
@@ -154,6 +178,8 @@ class _Bench:
         for command in commands:
             if isinstance(command, Forward):
                 self._settle(self._flow.handle(_forward(self._models[command.model], command)))
+            elif isinstance(command, Call):
+                self._settle(self._flow.handle(self._calls[command.stage](command)))
 
 
 def _forward(model: Model, command: Forward) -> ForwardDone | ForwardFailed:

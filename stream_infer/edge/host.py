@@ -18,6 +18,8 @@ from typing import Literal, cast
 
 from confluent_kafka import KafkaException
 
+from stream_infer.edge.call_setup import calls_of
+from stream_infer.edge.calls import Calls
 from stream_infer.edge.health import Health
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.kafka_client import KafkaSettings
@@ -98,9 +100,9 @@ def transport_of(plan: Plan, settings: RunSettings) -> KafkaTransport:
 
 
 class Host:
-    """A worker with everything around it. registry: user's model classes by name."""
+    """A worker with everything around it. registry: user's model classes by name; calls: what runs the calls of the plan."""
 
-    def __init__(self, plan: Plan, settings: RunSettings, registry: Registry, progress: Progress) -> None:
+    def __init__(self, plan: Plan, settings: RunSettings, registry: Registry, progress: Progress, calls: Calls | None = None) -> None:
         self.settings = settings
         sections = sections_of(plan, settings.stages)
         self.telemetry = Telemetry(plan.name)
@@ -112,7 +114,7 @@ class Host:
         self.health.holds("models loaded")
         if settings.create:
             create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))
-        self._forwarder = InProcess(models)
+        self._forwarder, self._calls = InProcess(models), calls or calls_of(plan, {})
         self._transport = transport = transport_of(plan, settings)
         transport.on_read = self.health.beat
         self.worker = Worker(
@@ -128,11 +130,12 @@ class Host:
             slot=settings.slot,
             standby_bytes_max=settings.standby_bytes_max,
             wall=lambda: time.time_ns() // 1_000_000,
+            caller=self._calls,
         )
         # A deterministic run answers again what was answered long ago: nobody who reads Redis wants that there.
         stores = [] if settings.deterministic else stores_of(plan, settings.stages)
         self.stores = Stores(plan, stores, settings.bootstrap, self.telemetry, session_timeout_ms=settings.session_timeout_ms)
-        self.observer = Observer(self.worker, transport, self.telemetry, self.health)
+        self.observer = Observer(self.worker, transport, self.telemetry, self.health, self._calls)
         self.progress = progress
         self._stop = False
 
@@ -173,6 +176,7 @@ class Host:
                 raise
             finally:
                 self._forwarder.close()
+                self._calls.close()
 
     @contextmanager
     def _page(self) -> Iterator[None]:
@@ -202,14 +206,14 @@ class Host:
                 signal.signal(number, handler)
 
 
-def run(plan: Plan, settings: RunSettings, registry: Registry) -> None:
+def run(plan: Plan, settings: RunSettings, registry: Registry, calls: Calls) -> None:
     """`stream-infer run`."""
     progress = Progress(sys.stderr)
     if settings.stages is not None and not sections_of(plan, settings.stages):
         timeout = settings.session_timeout_ms
         run_stores(plan, settings.stages, settings.bootstrap, settings.port, progress, session_timeout_ms=timeout)
         return
-    host = Host(plan, settings, registry, progress)
+    host = Host(plan, settings, registry, progress, calls)
     # What was loaded stays: collecting garbage need not look at it again, nor after every 700 messages (1.29 → 0.92 µs a record read).
     gc.freeze()
     gc.set_threshold(100_000)

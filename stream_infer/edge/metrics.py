@@ -83,6 +83,14 @@ METRICS: dict[str, MetricSettings] = {
     "rows_late_total": MetricSettings(
         COUNTER, "Rows whose deadline was over when they were to be answered: serve, fallback, topic or drop.", ("stage", "late")
     ),
+    "call_seconds": _histogram("How long a call of a function stage took, until all its rows were back.", ("stage",), LATENCY_S),
+    "call_rows_total": MetricSettings(
+        COUNTER, "Rows of calls: good, rejected by the function, failed, or defaulted (failed, and went on).", ("stage", "outcome")
+    ),
+    "call_tries_total": MetricSettings(
+        COUNTER, "Tries of async functions: retry (one more was made), timeout, or refused by an open breaker.", ("stage", "what")
+    ),
+    "call_breaker": MetricSettings(GAUGE, "The breaker of an async function: 0 closed, 0.5 half open, 1 open.", ("stage",)),
     "state_bytes": MetricSettings(GAUGE, "Memory of a stage's state.", ("stage",)),
     "state_keys": MetricSettings(GAUGE, "Keys in a stage's state.", ("stage",)),
     # Redis

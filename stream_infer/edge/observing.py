@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stream_infer.edge.calls import Calls
 from stream_infer.edge.health import Health
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.telemetry import Telemetry
@@ -30,7 +31,10 @@ FEEDBACK_REJECTED = ("feedback_late", "feedback_unknown", "feedback_incomplete",
 class Observer:
     """Takes what changed since the last look."""
 
-    def __init__(self, worker: Worker, transport: KafkaTransport, telemetry: Telemetry, health: Health) -> None:
+    def __init__(
+        self, worker: Worker, transport: KafkaTransport, telemetry: Telemetry, health: Health, calls: Calls | None = None
+    ) -> None:
+        self._calls = calls
         self._worker, self._transport, self._telemetry, self._health = worker, transport, telemetry, health
         steps = [step for section in worker.plan.sections for step in section.steps]
         self._decide = next((s for s in steps if isinstance(s, DecideStep)), None)
@@ -53,6 +57,8 @@ class Observer:
         self._drained()
         self._conditions()
         self._batching()
+        if self._calls is not None:
+            self._called(self._calls)
         if not last and now - self._asked_at >= ASK_EVERY_S:
             self._asked_at = now
             self._watermarks()
@@ -170,6 +176,11 @@ class Observer:
         self._telemetry.backlog(flow.sizing.backlog)
         for (step, what), rows in flow.sizing.late.items():
             self._telemetry.late(step, what, self._delta(f"late {step} {what}", rows))
+
+    def _called(self, calls: Calls) -> None:
+        states = calls.breakers()
+        for stage, tally in calls.take_figures().items():
+            self._telemetry.called(stage, tally, states.get(stage))
 
     def _watermarks(self) -> None:
         """Lag of every owned partition: a request to the broker, so not at every look."""

@@ -10,18 +10,20 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from stream_infer.batching.queueing import mean_latency_bound_of, simulate, visible_at
+from stream_infer.edge.call_setup import stand_ins
 from stream_infer.edge.costing import PARTS, SIZES, ClientCosts, Costs, answering, measure
 from stream_infer.edge.costing_client import ask
 from stream_infer.edge.measuring import measured
 from stream_infer.edge.workers import load_models
 from stream_infer.flow.committing import SHARE
 from stream_infer.flow.worker import POLL_ROWS_MAX
+from stream_infer.functions import Function
 from stream_infer.models.base import Registry
 from stream_infer.topology.plan import Plan
 
@@ -82,12 +84,14 @@ class Capacity:
         return asdict(self)
 
 
-def planned(plan: Plan, registry: Registry, bootstrap: str | None, *, rate: float, slo_ms: float) -> Capacity:
+def planned(
+    plan: Plan, registry: Registry, functions: Mapping[str, Function], bootstrap: str | None, *, rate: float, slo_ms: float
+) -> Capacity:
     """Measure on this machine, and at the broker if there is one, and answer. ModelError where a model cannot be loaded."""
     models = load_models(plan, registry)
     plan = measured(plan, models, time.perf_counter)
     client = ClientCosts() if bootstrap is None else ask(plan, bootstrap)
-    return capacity(plan, measure(plan, models, client, rate=rate), client, rate=rate, slo_ms=slo_ms)
+    return capacity(plan, measure(plan, models, client, stand_ins(plan, functions), rate=rate), client, rate=rate, slo_ms=slo_ms)
 
 
 def capacity(plan: Plan, costs: Costs, client: ClientCosts, *, rate: float, slo_ms: float, cores: int | None = None) -> Capacity:

@@ -19,6 +19,7 @@ from stream_infer.flow.blocks import read_blocks
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.enrich import Flowing
 from stream_infer.flow.merge import Chunk
+from stream_infer.flow.ports import Answerer
 from stream_infer.flow.recorded import Cuts, History, read_cuts
 from stream_infer.flow.replaying import Again, Replaying
 from stream_infer.flow.rerun import Rerun, Wanted, deciding_section
@@ -73,7 +74,9 @@ class Rebuilt:
     fault: str = ""
 
 
-def rebuild(plan: Plan, logs: Logs, models: Mapping[str, Model], sought: Sought) -> Rebuilt:
+def rebuild(
+    plan: Plan, logs: Logs, models: Mapping[str, Model], sought: Sought, calls: Mapping[str, Answerer] | None = None
+) -> Rebuilt:
     """Find a prediction and make it again. EnvironmentMissing when it is not there, StreamInferError when what it was made of is not."""
     section, step = deciding_section(plan)
     recorded = find(plan, logs, step, sought)
@@ -85,7 +88,7 @@ def rebuild(plan: Plan, logs: Logs, models: Mapping[str, Model], sought: Sought)
     last = cuts[len(cuts) - 1]
     catch = _Catch(last.number, sought.id, recorded)
     wanted = Wanted({partition: cuts}, History(logs, plan), catch.wants, catch.tell, {}, {})
-    read = Rerun(plan, logs, models, wanted).run()
+    read = Rerun(plan, logs, models, wanted, calls).run()
     row, value = _made(plan, step, catch)
     differences = tuple(_differences(recorded.row, row)) if row is not None else ()
     identical = row is not None and not differences and (recorded.value is None or recorded.value == value)

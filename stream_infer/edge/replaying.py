@@ -16,6 +16,7 @@ from stream_infer.edge.comparing import Gather, Replayed, Stretch
 from stream_infer.edge.recorded_answers import labels_of, recorded_answers
 from stream_infer.errors import EnvironmentMissing, StreamInferError
 from stream_infer.flow.channel import BEGIN
+from stream_infer.flow.ports import Answerer
 from stream_infer.flow.recorded import Cuts, History, read_cuts
 from stream_infer.flow.rerun import Rerun, Wanted, deciding_section
 from stream_infer.flow.transport import Logs, Partition
@@ -40,7 +41,9 @@ class ReplaySettings:
     by: str | None = None
 
 
-def replay(plan: Plan, logs: Logs, models: Mapping[str, Model], settings: ReplaySettings) -> Replayed:
+def replay(
+    plan: Plan, logs: Logs, models: Mapping[str, Model], settings: ReplaySettings, calls: Mapping[str, Answerer] | None = None
+) -> Replayed:
     """Work a stretch through again and lay it beside what was answered. models: of the topology that is run."""
     run = settings.other or plan
     section, step = deciding_section(run)
@@ -55,7 +58,7 @@ def replay(plan: Plan, logs: Logs, models: Mapping[str, Model], settings: Replay
     gather = Gather(settings.stretch, settings.by, step)
     wanted = Wanted(cuts, history, gather.wants, gather.tell, fixed, starts, settings.stretch.end)
     began = time.perf_counter()
-    read = Rerun(run, logs, models, wanted).run()
+    read = Rerun(run, logs, models, wanted, calls).run()
     seconds = time.perf_counter() - began
     return gather.found(plan, recorded_answers(plan, logs), labels_of(plan, logs), (read, seconds, state))
 

@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from stream_infer.batching import CostCurve
+from stream_infer.edge.calls import Tally
 from stream_infer.edge.metrics import HISTOGRAM, INFO, METRICS, PREFIX, MetricSettings
 from stream_infer.edge.totals import ArmFigures, Snapshot
 from stream_infer.flow.notices import Pass
@@ -119,6 +120,16 @@ class Telemetry(Collector):
         self._set("model_info", 1.0, model, version)
         if old and old != [(model, version)]:
             self._add("model_swaps_total", 1, model)
+
+    def called(self, stage: str, tally: Tally, breaker: str | None = None) -> None:
+        """Calls of a function stage that came back; the state of its breaker, if it has one."""
+        if breaker is not None:
+            self._set("call_breaker", ("closed", "half_open", "open").index(breaker) / 2, stage)
+        self._observe("call_seconds", np.array(tally.seconds), stage)
+        for outcome, rows in tally.outcomes().items():
+            self._add("call_rows_total", rows, stage, outcome)
+        for what, tries in tally.tries().items():
+            self._add("call_tries_total", tries, stage, what)
 
     # Decisions and feedback
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from stream_infer.edge.secrets import resolved
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.channel import BEGIN, END, VERSIONS
 from stream_infer.flow.collecting import Collecting
-from stream_infer.flow.commands import Command, Pause, Resume, Seek
+from stream_infer.flow.commands import Call, Command, Pause, Resume, Seek
 from stream_infer.flow.flow import Flow, Mode
 from stream_infer.flow.notices import Read, Tick
+from stream_infer.flow.ports import Answerer
 from stream_infer.flow.task import Work
 from stream_infer.records import Floats, Numbers, Text, concat_columns
 from stream_infer.topology.plan import DecideStep, Plan, SectionPlan
@@ -40,7 +41,7 @@ class TrainsetSettings:
     end: int | None = None
 
 
-def write_trainset(plan: Plan, settings: TrainsetSettings, out: Path) -> int:
+def write_trainset(plan: Plan, settings: TrainsetSettings, out: Path, calls: Mapping[str, Answerer] | None = None) -> int:
     """Write the rows to `out` (.npz: columns, x_NAME float64, t_NAME texts, label, event_time, prediction_id); how many there were."""
     section = _deciding_section(plan)
     works: list[Collecting] = []
@@ -51,7 +52,7 @@ def write_trainset(plan: Plan, settings: TrainsetSettings, out: Path) -> int:
         works.append(made)
         return made
 
-    _work_through(replace(plan, sections=(section,)), settings, work)
+    _work_through(replace(plan, sections=(section,)), settings, work, calls or {})
     arrays = _arrays(works)
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("wb") as file:
@@ -71,7 +72,9 @@ def _deciding_section(plan: Plan) -> SectionPlan:
     raise EnvironmentMissing(f"topology {plan.name} decides on nothing", expected="a stage of kind model or bandit")
 
 
-def _work_through(plan: Plan, settings: TrainsetSettings, work: Callable[[SectionPlan, int], Work]) -> None:
+def _work_through(
+    plan: Plan, settings: TrainsetSettings, work: Callable[[SectionPlan, int], Work], calls: Mapping[str, Answerer]
+) -> None:
     transport = KafkaTransport(
         KafkaSettings(settings.bootstrap, f"{plan.name}.trainset", f"{plan.name}.trainset", "at_least_once", resolved(plan.client)),
         header_topics=[stream.topic for stream in plan.streams.values() if stream.framing == "header"],
@@ -89,6 +92,8 @@ def _work_through(plan: Plan, settings: TrainsetSettings, work: Callable[[Sectio
                 transport.pause(command.partitions)
             elif isinstance(command, Resume):
                 transport.resume(command.partitions)
+            elif isinstance(command, Call):
+                carry_out(flow.handle(calls[command.stage](command)))
 
     for partition in range(section.partitions):
         carry_out(flow.attach(flow.make_task((section.name, partition))))

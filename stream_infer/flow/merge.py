@@ -77,11 +77,15 @@ class Merge:
             return False
         if channel.at_end:
             return True
-        if channel.buffered():
+        if channel.buffered() or channel.empty_since is None:
             return False
-        if channel.empty_since is None:
-            channel.empty_since = now
         return now - channel.empty_since >= self._wait_ms_max
+
+    def _look(self, now: int) -> None:
+        """Note which channels have run dry. Not done by chunk_waits(): whoever only asks must leave no trace."""
+        for channel in self.channels:
+            if channel.empty_since is None and not channel.at_end and not channel.buffered():
+                channel.empty_since = now
 
     def clock(self, now: int) -> int:
         """How far event time has come: the highest order key seen; live, it goes on at the pace of the clock while nothing arrives."""
@@ -98,6 +102,7 @@ class Merge:
 
     def progress(self, now: int) -> int:
         """No row released from now on has a lower key (live: except late rows of a channel that was idle)."""
+        self._look(now)
         if self._resuming():
             return BEGIN
         told = [c for c in self.channels if c.gates and c.stream != VERSIONS]
@@ -113,6 +118,7 @@ class Merge:
 
     def chunk(self, now: int) -> Chunk | None:
         """The next rows in order, or None when too little is known yet."""
+        self._look(now)
         found = self._eligible(now)
         return None if found is None else self._cut(*found)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.codec.faust_table import unwrapped
 from stream_infer.codec.rows import RowDecoder
 from stream_infer.codec.schema import RecordSchema, parse_schema
 from stream_infer.records import Bools, Column, Fetched, Ints, Lists, Numbers, Selection, Text, concat_columns
@@ -90,6 +91,9 @@ class Intake:
 
     def rows(self, fetched: Fetched) -> Rows:
         """All records of `fetched` as rows, in log order."""
+        given = fetched  # rejects show records as they came
+        if self.stream.format == "faust" and self.stream.key is not None:
+            fetched = unwrapped(fetched, self.stream.key)
         decoded = self._decoder.decode(fetched)
         count = len(fetched)
         flags = np.zeros(count, dtype=np.uint8)
@@ -113,7 +117,7 @@ class Intake:
             known = flags == GOOD if decide_at.valid is None else (flags == GOOD) & decide_at.valid
             _refuse_times(f"`{self.stream.decide_at.field}`", decide_at.values.astype(np.int64), known, flags, reasons)
         times = self._times(fetched, columns, flags, reasons)
-        bad = self._bad(fetched, flags, reasons)
+        bad = self._bad(given, flags, reasons)
         return Rows(fetched.offsets, times, times, flags, columns, bad)
 
     def _refuse_long_names(self, columns: dict[str, Column], flags: Flags, reasons: dict[int, str]) -> None:

@@ -13,11 +13,17 @@ from fractions import Fraction
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
+import numpy as np
+
 from stream_infer.decide.settings import Where
 from stream_infer.features.settings import Aggregate
 from stream_infer.feedback_settings import FeedbackSettings
+from stream_infer.flow.commands import Call
+from stream_infer.flow.ports import Answerer
+from stream_infer.records import Column, Numbers, Text
 from stream_infer.sim.murmur2 import partition_of
 from stream_infer.topology.plan import (
+    CallStep,
     DecideStep,
     FeatureStep,
     FeedbackStep,
@@ -85,6 +91,7 @@ class Oracle:
     """expected: by the place where a row was first read. labels: decision id → label at its closing, by the order of decisions."""
 
     plan: Plan
+    calls: Mapping[str, Answerer] = field(default_factory=dict)  # what calling stages do, by stage: asked about one row at a time
     expected: dict[Place, Expected] = field(default_factory=dict)
     labels: list[tuple[str, float | None]] = field(default_factory=list)
 
@@ -144,16 +151,31 @@ class Oracle:
                     to = self.plan.streams[step.stream]
                     where = partition_of(str(entry.row[step.by]).encode(), to.partitions)
                     handed.setdefault((step.stream, where, partition), []).append(entry)
+                elif isinstance(step, CallStep):
+                    found = self.expected.get(entry.origin) if step.of_answers else None
+                    if not step.of_answers or (found is not None and found.answered):
+                        refused = self._call(step, entry)
+                        if found is None and refused:
+                            break
+                        if found is not None:
+                            found.answered, found.columns = not refused, dict(entry.row)
                 elif isinstance(step, DecideStep):
                     answered = step.where is None or _passes(step.where, entry.row)
                     found = Expected(entry.origin, (section.name, partition), entry.time, entry.sort[0], dict(entry.row), answered)
                     self.expected[entry.origin] = found
-                    if answered:
-                        decisions.append(found)
+                    shown = self.plan.models[step.arms[0]].inputs[0].field  # by a model that answers with its inputs
+                    entry.row["answer"] = float(np.float32(_number(entry.row[shown])))
+                    decisions.append(found)
         for step in section.steps:
             if isinstance(step, FeedbackStep):
                 name = self.plan.streams[section.flowing].id
-                self.labels += list(_labels(step.settings, name, decisions, told.get(step.name, [])))
+                self.labels += list(_labels(step.settings, name, [d for d in decisions if d.answered], told.get(step.name, [])))
+
+    def _call(self, step: CallStep, entry: _Entry) -> bool:
+        """Take the row of an entry outside, alone; whether it may not go on."""
+        came = self.calls[step.name](Call(0, step.name, {name: _column(entry.row[name]) for name in step.reads}, 1))
+        entry.row |= {name: column.to_list()[0] for name, column in came.columns.items()}
+        return bool(came.faults)
 
     def _tell(self, step: FeedbackStep, partition: int, entry: _Entry, told: dict[str, list[_Told]]) -> None:
         if entry.origin[1] == partition:
@@ -268,6 +290,10 @@ def _taken(settings: FeedbackSettings, labels: list[float]) -> float | None:
     if not labels:
         return settings.absent
     return {"first": labels[0], "last": labels[-1], "sum": math.fsum(labels), "max": max(labels)}[settings.take]
+
+
+def _column(value: object) -> Column:
+    return Text.of([value]) if isinstance(value, str) else Numbers(np.array([_number(value)]))
 
 
 def _number(value: object) -> float:

@@ -17,6 +17,7 @@ from stream_infer.flow.ports import Answerer
 from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
 from stream_infer.sim.chance import Chance
+from stream_infer.sim.scenario_rules import RULES, RULES_CALLS
 from stream_infer.topology.build import load
 from stream_infer.topology.plan import Plan
 
@@ -328,6 +329,13 @@ SCENARIOS: Mapping[str, Scenario] = {
                 "shop": schema("Shop", shop="string", rating="int", at_ms="long"),
             },
             _shops,
+        ),
+        Scenario(
+            "rules",
+            RULES,
+            {"payment": schema("Payment", payment="string", card="string", shop="string", amount="double", at_ms="long")},
+            lambda chance, count: [event for event in _shops(chance, count) if event.stream == "payments"],
+            calls=RULES_CALLS,
         ),
     )
 }

@@ -22,7 +22,7 @@ from stream_infer.sim.oracle import Oracle
 from stream_infer.sim.reading import Read, all_of, answer_of, joined_of, predictions_of, rejects_of, source_of, watermarks
 from stream_infer.sim.story import replay
 from stream_infer.sim.world import World
-from stream_infer.topology.plan import DecideStep, FeedbackStep, LearnStep, RepartitionStep
+from stream_infer.topology.plan import CallStep, DecideStep, FeedbackStep, LearnStep, RepartitionStep
 
 NEAR = 1e-6  # of a feature: float32 keeps 7 digits
 
@@ -35,7 +35,7 @@ def judge(world: World) -> list[str]:
     found = [line for line in check(history) if world.settings.deterministic or not line.startswith("I8")]  # live, a chunk is not repeated
     found += order_of_keys(world) + once_joined(world)
     if world.settings.deterministic:
-        oracle = Oracle(world.plan)
+        oracle = Oracle(world.plan, world.settings.scenario.calls)
         oracle.run(world.written)
         found += features_are_the_oracles(world, oracle) + labels_are_the_oracles(world, oracle)
     found += learnt_what_was_joined(world)
@@ -116,6 +116,7 @@ def features_are_the_oracles(world: World, oracle: Oracle) -> list[str]:
     """Every prediction of a model that shows its inputs shows those of the oracle; nobody else was answered."""
     found = []
     seen = set()
+    after = [step for section in world.plan.sections for step in section.steps if isinstance(step, CallStep) and step.of_answers]
     for read in all_of(world.broker, predictions_of(world.plan)):
         place, row = source_of(read.row), read.row
         expected = oracle.expected.get(place)
@@ -123,6 +124,8 @@ def features_are_the_oracles(world: World, oracle: Oracle) -> list[str]:
         if expected is None or not expected.answered:
             found.append(f"{_at(place)} is answered, the oracle does not answer it")
             continue
+        made = [name for step in after for name, _ in step.gives if name in row and row[name] != expected.columns[name]]
+        found += [f"{_at(place)} left with {name} = {row[name]}, the oracle says {expected.columns[name]}" for name in made]
         if row["event_time"] != expected.time:
             found.append(f"{_at(place)} is answered as of {row['event_time']}, the oracle says {expected.time}")
         settings = world.plan.models[str(row["model"])]

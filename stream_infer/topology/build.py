@@ -103,7 +103,7 @@ def _stream(checked: Checked, name: str, section: Section) -> StreamPlan:
         id=section.maybe_text("id"),
         event_time=section.maybe_text("event_time"),
         format=section.text("format"),
-        framing=section.text("framing"),
+        framing="bare" if section.text("format") == "faust" else section.text("framing"),
         schema_ids=writers,
         decide_at=None if moment is None else DecideAt(moment.text("field"), round(moment.number("lead_s") * 1000)),
         late_after_ms=None if late is None else int(late),
@@ -122,14 +122,14 @@ def _hop_stream(checked: Checked, draft: Draft) -> StreamPlan:
     return StreamPlan(draft.flowing, draft.flowing, schema, draft.partitions, key=draft.key, id=root.maybe_text("id"), event_time=AT_MS)
 
 
-def hop_columns(checked: Checked, draft: Draft) -> list[str]:
-    """The columns that stages before the hop added to its rows."""
+def hop_columns(checked: Checked, draft: Draft) -> dict[str, str]:
+    """The columns that stages before the hop added to its rows, with their Avro kinds."""
     assert draft.hop is not None
     source = checked.spec.stages[draft.hop].text("from")
     columns = checked.columns[source]
     assert columns is not None, f"columns of {source} are known, for its schema was read"
     fields = {field.name for field in checked.schemas[draft.root].fields}
-    return [column for column in columns if column not in fields]
+    return {name: column.kind for name, column in columns.items() if name not in fields}
 
 
 def _emit(checked: Checked) -> EmitPlan:

@@ -9,7 +9,9 @@ from stream_infer.batching import BatchSettings
 from stream_infer.decide.settings import DeadlineSettings, PolicySettings
 from stream_infer.features.settings import WIDE, Aggregate, FeatureSettings, Input, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings, RewardSettings
+from stream_infer.functions import BreakerSettings, FunctionSettings, OutsideSettings
 from stream_infer.models.settings import LearnerSettings, ModelSettings
+from stream_infer.topology.check_calls import typed
 from stream_infer.topology.columns import kind_of_aggregate
 from stream_infer.topology.values import Section, Value
 
@@ -49,6 +51,28 @@ def lookup_settings(stage: Section) -> LookupSettings:
 def numbers_taken(stage: Section) -> tuple[tuple[str, float], ...]:
     """What a lookup stage takes, each name with its default; NaN where there is none."""
     return tuple((name, math.nan if value.data is None else _float(value)) for name, value in stage.entries("take").items())
+
+
+def function_settings(stage: Section) -> FunctionSettings:
+    """Settings of a function stage."""
+    outside = stage.section("outside")
+    gives = {name: str(value.data) for name, value in stage.entries("gives").items()}
+    defaults = {name: typed(value, gives[name]) for name, value in stage.entries("defaults").items()}
+    return FunctionSettings(
+        function=stage.text("function"),
+        per=stage.text("per"),
+        defaults=tuple(defaults.items()) if stage.text("when_it_fails") == "default" else None,
+        workers=stage.integer("workers"),
+        workers_are=stage.maybe_text("workers_are") or "threads",
+        outside=None if outside is None else _outside(outside),
+    )
+
+
+def _outside(section: Section) -> OutsideSettings:
+    breaker = section.section("breaker")
+    names = ("concurrency_max", "timeout_ms", "retries", "backoff_ms", "backoff_ms_max", "seed")
+    limits = None if breaker is None else BreakerSettings(breaker.integer("failures"), breaker.integer("open_ms"))
+    return OutsideSettings(**{name: section.integer(name) for name in names}, breaker=limits)
 
 
 def model_settings(name: str, section: Section) -> ModelSettings:

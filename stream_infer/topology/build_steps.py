@@ -7,14 +7,18 @@ from stream_infer.topology.build_settings import (
     deadline_settings,
     feature_settings,
     feedback_settings,
+    function_settings,
     lookup_settings,
     ms,
     policy_settings,
 )
 from stream_infer.topology.check import Checked
+from stream_infer.topology.check_calls import decider_of
 from stream_infer.topology.check_stages import asked_models
+from stream_infer.topology.columns import added_by
 from stream_infer.topology.placement import Draft, keeps_own_rows
 from stream_infer.topology.plan import (
+    CallStep,
     DecideStep,
     ExplainStep,
     FeatureStep,
@@ -43,6 +47,8 @@ def build_section(checked: Checked, draft: Draft) -> SectionPlan:
             steps.append(_explain_step(name, stage))
         elif stage.kind == "feedback":
             steps.append(_feedback_step(checked, name, stage))
+        elif stage.kind == "function":
+            steps.append(_call_step(checked, name, stage))
         else:
             steps.append(_decide_step(checked, name, stage))
     for other in checked.placement.drafts:
@@ -72,10 +78,16 @@ def _lookup_step(checked: Checked, name: str, stage: Section) -> LookupStep:
     return LookupStep(name, table, checked.spec.streams[table].text("key"), stage.text("key"), lookup_settings(stage))
 
 
+def _call_step(checked: Checked, name: str, stage: Section) -> CallStep:
+    of_answers = decider_of(checked.spec, name) is not None
+    return CallStep(name, stage.texts("reads"), tuple(added_by(stage).items()), function_settings(stage), of_answers)
+
+
 def _decide_step(checked: Checked, name: str, stage: Section) -> DecideStep:
     fallback = stage.maybe_text("fallback")
     arms = stage.texts("arms") if stage.kind == "bandit" else (stage.text("model"), *([fallback] if fallback else []))
-    emits = next((emit.text("to") for _, emit in checked.spec.stages_of("emit") if emit.maybe_text("from") == name), None)
+    emitting = (emit for _, emit in checked.spec.stages_of("emit") if decider_of(checked.spec, emit.text("from")) == name)
+    emits = next((emit.text("to") for emit in emitting), None)
     where = parse_where(stage, checked.columns[stage.text("from")], Findings(checked.spec.file), of="")
     return DecideStep(name, arms, policy_settings(stage), where, stage.texts("shadow"), emits, deadline_settings(stage))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stream_infer.topology.check_calls import decider_of
 from stream_infer.topology.shape import Type, describe, with_article
 from stream_infer.topology.spec import PLACES
 from stream_infer.topology.suggest import closest, listed
@@ -180,12 +181,13 @@ def _check_used(spec: Spec, found: Findings, used: dict[str, None]) -> None:
         # A stage that forgot to say what it uses has its own problem.
         if noun in fixes and name not in used and not _forgotten(spec, noun):
             found.at_name(value, f"{noun} `{name}`: no stage uses it", expected="only what is used", fix=fixes[noun])
-    for name, stage in spec.stages_of("features", "lookup"):
+    for name, stage in spec.stages_of("features", "lookup", "function"):
         if name not in used:
             expected = f"a stage with `from: {name}`"
             found.at(stage, f"stage `{name}`: nothing reads it", expected=expected, fix="remove it, or let the next stage read it")
     deciders = dict(spec.stages_of("model", "bandit"))
-    emitted = [stage.maybe_text("from") for _, stage in spec.stages_of("emit", "")]
+    sources = [stage.maybe_text("from") or "" for _, stage in spec.stages_of("emit", "")]
+    emitted = [decider_of(spec, name) or name for name in sources]
     if all(name in deciders for name in emitted):
         for name, stage in deciders.items():
             if name not in emitted:
@@ -219,7 +221,7 @@ def _check_emits(spec: Spec, found: Findings) -> None:
         )
     first: dict[str, str] = {}
     for name, stage in emits:
-        source = stage.maybe_text("from")
+        source = decider_of(spec, stage.maybe_text("from") or "")
         if source is not None and first.setdefault(source, name) != name:
             found.at(
                 stage,

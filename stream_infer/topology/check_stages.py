@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from stream_infer.topology import columns as col
 from stream_infer.topology.check_batches import check_costs, check_deadline
+from stream_infer.topology.check_calls import check_flow, check_function
 from stream_infer.topology.check_explain import check_explain, check_targets
 from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
@@ -26,11 +27,14 @@ def check_stages(
         source = stage.maybe_text("from") or ""
         before = columns.get(source)
         of = f"stream `{source}`" if source in spec.streams else f"the rows of `{source}`"
+        check_flow(spec, stage, found)
         if stage.kind == "features":
             draft = placement.of_stage.get(name)
             check_features(spec, stage, before, columns, draft.root if draft else None, of, found)
         elif stage.kind == "lookup":
             _check_lookup(stage, before, columns, of, found)
+        elif stage.kind == "function":
+            check_function(spec, stage, before, of, found)
         elif stage.kind in ("model", "bandit"):
             _check_decider(spec, stage, before, of, found)
         elif stage.kind == "feedback":

@@ -43,6 +43,9 @@ def check_streams(spec: Spec, files: Files, found: Findings) -> tuple[dict[str, 
                 expected="the field of the record key",
                 fix="add `key: …`",
             )
+        if table is not None and table.maybe_text("format") == "faust" and not stage.flag("global"):
+            what = f"stage `{stage_name}`: Faust keys the records of its tables by JSON, so they lie in other partitions"
+            found.at(stage, what, expected="`global: true`", fix="add `global: true`: every worker then reads the whole table")
     return schemas, texts
 
 
@@ -78,7 +81,9 @@ def check_path(label: str, value: Value, found: Findings) -> str | None:
 
 
 def _check_output(stream: Section, written_on: int, found: Findings) -> None:
-    framing = stream.get("framing")
+    form, framing = stream.get("format"), stream.get("framing")
+    if form is not None and form.data == "faust":
+        found.at(form, f"{stream.label}: tables of Faust are only read", expected="avro or json", fix="write `format: json`")
     if framing is not None and framing.data == "header":
         found.at(
             framing,
@@ -127,6 +132,9 @@ def _read_schema(stream: Section, value: Value | None, files: Files, texts: dict
 
 
 def _check_fields(name: str, stream: Section, schema: RecordSchema, found: Findings) -> None:
+    form = stream.get("format")
+    if form is not None and form.data == "faust" and not stream.has("key"):
+        found.at(form, f"{stream.label}: the key of a Faust table has no field", expected="`key`", fix="add `key: …`, a field of it")
     columns = col.of_schema(schema, name)
     of = "its schema"
     for setting, want in (("key", col.A_KEY), ("id", col.A_TEXT), ("event_time", col.A_TIME)):

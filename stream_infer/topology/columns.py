@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stream_infer.codec.schema import RecordSchema
 from stream_infer.features.settings import AGGREGATES
+from stream_infer.functions import KINDS
 from stream_infer.topology.suggest import closest, listed
 from stream_infer.topology.values import Findings, Section, Spec, Value
 
@@ -69,7 +70,7 @@ def of_stages(spec: Spec, schemas: dict[str, RecordSchema], order: list[str], fo
             after[name] = None
             continue
         roots[name] = root
-        added = {column: Column("double", None, f"made by stage `{name}`") for column in added_by(stage)}
+        added = {column: Column(kind, None, f"made by stage `{name}`") for column, kind in added_by(stage).items()}
         for column, value in _places(stage).items():
             other = flowing[root].get(column)
             if other is not None:
@@ -85,14 +86,18 @@ def of_stages(spec: Spec, schemas: dict[str, RecordSchema], order: list[str], fo
     return after
 
 
-def added_by(stage: Section) -> tuple[str, ...]:
-    """The columns that a features or lookup stage adds."""
-    return tuple(_places(stage))
+def added_by(stage: Section) -> dict[str, str]:
+    """The columns that a features, lookup or function stage adds, each with its Avro kind."""
+    if stage.kind == "function":
+        return {name: KINDS[value.data] for name, value in stage.entries("gives").items() if isinstance(value.data, str)}
+    return dict.fromkeys(_places(stage), "double")
 
 
 def _places(stage: Section) -> dict[str, Value]:
     if stage.kind == "lookup":
         return stage.entries("take")
+    if stage.kind == "function":
+        return stage.entries("gives")
     places: dict[str, Value] = {}
     for name, value in stage.entries("values").items():
         section = value.data

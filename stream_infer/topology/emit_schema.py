@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from stream_infer.codec.internal import EXPLANATION, PREDICTION, REJECT
 from stream_infer.codec.schema import FieldSchema, RecordSchema
 from stream_infer.topology import columns as col
+from stream_infer.topology.check_calls import functions_before
 from stream_infer.topology.check_names import inputs_and_outputs
-from stream_infer.topology.columns import Columns, check_column
+from stream_infer.topology.columns import Columns, added_by, check_column
+from stream_infer.topology.hop_schema import made_type
 from stream_infer.topology.spec_names import PREDICTION_FIELDS
 from stream_infer.topology.values import Findings, Section, Spec
 
@@ -46,7 +48,9 @@ def written_schemas(spec: Spec, schemas: Mapping[str, RecordSchema]) -> dict[str
         root = schemas.get(_root(spec, stage))
         if to in found:
             fields = {} if root is None else {field.name: field for field in root.fields}
-            found[to] = emit_schema(stage, fields, spec.streams[to].maybe_text("format") or "avro")
+            passed = functions_before(spec, stage.maybe_text("from") or "")
+            made = {name: kind for function in passed for name, kind in added_by(function).items()}
+            found[to] = emit_schema(stage, fields, made, spec.streams[to].maybe_text("format") or "avro")
         if rejects in found:
             found[rejects] = REJECT
     for _, stage in spec.stages_of("explain"):
@@ -64,10 +68,10 @@ def _root(spec: Spec, stage: Section) -> str:
     return name
 
 
-def emit_schema(stage: Section, root: Mapping[str, FieldSchema], form: str) -> str:
+def emit_schema(stage: Section, root: Mapping[str, FieldSchema], made: Mapping[str, str], form: str) -> str:
     """The Avro schema of what an emit stage writes. root: fields of the stream whose rows are answered, by name; form: avro or json.
 
-    Columns that stages made are doubles or null. JSON knows no NaN: there, carried floats may be null.
+    Columns that stages made may be null; their kinds are in `made`, or double. JSON knows no NaN: there, carried floats may be null.
     """
     whole = json.loads(PREDICTION)
     known = {field["name"]: field for field in whole["fields"]}
@@ -77,7 +81,7 @@ def emit_schema(stage: Section, root: Mapping[str, FieldSchema], form: str) -> s
     if not names and not carried:
         return PREDICTION
     fields: list[dict[str, object]] = [known[name] for name in names or known]
-    fields += [{"name": name, "type": _type(root[name], form) if name in root else ["null", "double"]} for name in carried]
+    fields += [{"name": name, "type": _type(root[name], form) if name in root else made_type(made.get(name, "double"))} for name in carried]
     return json.dumps({**whole, "fields": fields})
 
 

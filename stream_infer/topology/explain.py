@@ -6,6 +6,7 @@ from stream_infer.features.settings import Aggregate
 from stream_infer.topology.full import full
 from stream_infer.topology.mermaid import mermaid
 from stream_infer.topology.plan import (
+    CallStep,
     DecideStep,
     ExplainStep,
     FeatureStep,
@@ -75,6 +76,8 @@ def _step(plan: Plan, step: Step) -> str:
         return f"lookup of {step.read_by} in {step.table} by {step.table_key}: {take}; {size}"
     if isinstance(step, RepartitionStep):
         return f"rows go on to {plan.streams[step.stream].topic}, keyed by {step.by}"
+    if isinstance(step, CallStep):
+        return _call(step)
     if isinstance(step, DecideStep):
         return _decide(plan, step)
     if isinstance(step, ExplainStep):
@@ -98,6 +101,20 @@ def _decide(plan: Plan, step: DecideStep) -> str:
     shadows = f"; in the shadow: {', '.join(step.shadows)}" if step.shadows else ""
     target = f"; answers go to {plan.streams[step.emits_to].topic}" if step.emits_to else ""
     return which + share + where + shadows + target
+
+
+def _call(step: CallStep) -> str:
+    settings = step.settings
+    where = "in the worker's thread"
+    if settings.outside is not None:
+        outside = settings.outside
+        breaker = f", a breaker after {outside.breaker.failures} failures" if outside.breaker is not None else ""
+        where = f"outside, {outside.concurrency_max} at once, {outside.timeout_ms} ms a try, {outside.retries} retries{breaker}"
+    elif settings.workers:
+        where = f"in {settings.workers} {settings.workers_are}"
+    gives = ", ".join(name for name, _ in step.gives) or "nothing, it only rejects"
+    fails = "reject" if settings.defaults is None else "default"
+    return f"function {settings.function} per {settings.per} of {', '.join(step.reads)} gives {gives}; {where}; fails: {fails}"
 
 
 def _literal(literal: float | str) -> str:

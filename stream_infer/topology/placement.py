@@ -53,7 +53,7 @@ def place_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None
         if stage.kind == "explain" and (draft := of_stage.get(stage.maybe_text("from") or "")) is not None:
             of_stage[name] = draft
             draft.stages.append(name)
-        if stage.kind not in ("features", "lookup", "model", "bandit"):
+        if stage.kind not in ("features", "lookup", "function", "model", "bandit"):
             continue
         here = of_stage.get(stage.maybe_text("from") or "") or _root(spec, stage, drafts)
         if here is None:

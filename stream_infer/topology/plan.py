@@ -12,6 +12,7 @@ from stream_infer.attribution import AttributionSettings
 from stream_infer.decide.settings import DeadlineSettings, PolicySettings, Where
 from stream_infer.features.settings import FeatureSettings, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings
+from stream_infer.functions import FunctionSettings
 from stream_infer.models.settings import ModelSettings
 from stream_infer.online_settings import StoreSettings
 
@@ -100,6 +101,7 @@ class CallStep:
     name: str
     reads: tuple[str, ...]
     gives: tuple[tuple[str, str], ...]
+    settings: FunctionSettings
     of_answers: bool = False
 
 

@@ -7,6 +7,7 @@ from it.
 from __future__ import annotations
 
 from stream_infer.topology.shape import Place
+from stream_infer.topology.spec_calls import CALLS
 from stream_infer.topology.spec_decisions import DECISIONS, LEARNING
 from stream_infer.topology.spec_explain import EXPLAIN
 from stream_infer.topology.spec_models import MODELS
@@ -14,4 +15,6 @@ from stream_infer.topology.spec_online import ONLINE
 from stream_infer.topology.spec_rows import ROWS
 from stream_infer.topology.spec_top import REST, TOP
 
-PLACES: dict[str, Place] = {place.name: place for place in (*TOP, *MODELS, *ROWS, *DECISIONS, *ONLINE, *LEARNING, *EXPLAIN, *REST)}
+PLACES: dict[str, Place] = {
+    place.name: place for place in (*TOP, *MODELS, *ROWS, *CALLS, *DECISIONS, *ONLINE, *LEARNING, *EXPLAIN, *REST)
+}

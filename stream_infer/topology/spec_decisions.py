@@ -15,7 +15,7 @@ from stream_infer.topology.shape import (
     place,
     text,
 )
-from stream_infer.topology.spec_names import DECIDER, FIELD, KIND_DOC, MS, PREDICTION_FIELDS, ROWS_FROM, SECONDS
+from stream_infer.topology.spec_names import ANSWERED, DECIDER, FIELD, KIND_DOC, MS, PREDICTION_FIELDS, ROWS_FROM, SECONDS
 
 _WHERE = Setting(
     "where",
@@ -107,7 +107,7 @@ DECISIONS = (
         "an emit stage",
         "Answers go to a topic.",
         Setting("kind", choice("emit"), KIND_DOC, "emit", required=True),
-        Setting("from", DECIDER, "whose answers", "eta", required=True),
+        Setting("from", ANSWERED, "whose answers; a function stage behind a model or bandit adds columns to them", "eta", required=True),
         Setting("to", text(names=("stream",)), "the stream of predictions", "predictions", required=True),
         Setting(
             "fields",

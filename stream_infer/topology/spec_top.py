@@ -52,6 +52,7 @@ TOP = (
                 kinds(
                     features="stage.features",
                     lookup="stage.lookup",
+                    function="stage.function",
                     model="stage.model",
                     bandit="stage.bandit",
                     feedback="stage.feedback",
@@ -119,7 +120,13 @@ TOP = (
             "rows wait in event time until a moment that they name themselves",
             "{field: departs_at_ms, lead_s: 1800}",
         ),
-        Setting("format", choice("avro", "json"), "how values are encoded", "avro", default="avro"),
+        Setting(
+            "format",
+            choice("avro", "json", "faust"),
+            "how values are encoded; faust: the changelog of a Faust table, whose record key fills the field `key` (only read)",
+            "avro",
+            default="avro",
+        ),
         Setting(
             "framing",
             choice("confluent", "header", "bare"),

@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_infer.batching import CostCurve
+from stream_infer.edge.breaker import HALF_OPEN
+from stream_infer.edge.calls import Tally
 from stream_infer.edge.metrics import LATENCY_S, METRICS, PREFIX, quantile
 from stream_infer.edge.telemetry import SERIES_MAX, Telemetry
 from stream_infer.flow.notices import Pass
@@ -77,6 +79,7 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
     telemetry.sizing("net", rows_max=512, curve=CostCurve((1, 512), (0.001, 0.006)))
     telemetry.backlog(True)
     telemetry.late("eta", "drop", 3)
+    telemetry.called("check", Tally(2, 50, [0.2, 0.3], rejected=4, failed=3, defaulted=2, timeouts=5, retries=6, refused=7), HALF_OPEN)
     telemetry.model_live("net", "v1")
     telemetry.model_live("net", "v2")
     telemetry.decided("eta", ("net", "ridge"), np.array([400, 100]), np.array([0.8, 0.2]), 41)
@@ -125,6 +128,15 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
         ("rows_late_total", ("eta", "drop")): 3,
         ("model_info", ("net", "v2")): 1,
         ("model_swaps_total", ("net",)): 1,
+        ("call_seconds_sum", ("check",)): 0.5,
+        ("call_rows_total", ("check", "good")): 43,
+        ("call_rows_total", ("check", "rejected")): 4,
+        ("call_rows_total", ("check", "failed")): 1,
+        ("call_rows_total", ("check", "defaulted")): 2,
+        ("call_tries_total", ("check", "timeout")): 5,
+        ("call_tries_total", ("check", "retry")): 6,
+        ("call_tries_total", ("check", "refused")): 7,
+        ("call_breaker", ("check",)): 0.5,
         ("arm_pulls_total", ("eta", "net")): 400,
         ("arm_propensity", ("eta", "ridge")): 0.2,
         ("policy_version", ("eta",)): 41,

@@ -13,6 +13,7 @@ from stream_infer.flow.commands import Call
 from stream_infer.flow.notices import CallDone
 from stream_infer.flow.ports import Answerer
 from stream_infer.flow.worker import Worker
+from stream_infer.functions import FunctionSettings
 from stream_infer.records import Numbers, Text
 from stream_infer.sim.calling import SimCaller
 from stream_infer.sim.forwarding import SimForwarder
@@ -20,8 +21,8 @@ from stream_infer.sim.transport import SimTransport
 from stream_infer.topology.plan import CallStep, Plan
 from tests.support_flow import SPENT, Pay, payment, plan_of
 
-RISK = CallStep("risk", ("amount", "shop"), (("risk", "double"),))
-NOTE = CallStep("note", ("answer", "risk", "arm"), (("note", "string"),), of_answers=True)
+RISK = CallStep("risk", ("amount", "shop"), (("risk", "double"),), FunctionSettings("risk"))
+NOTE = CallStep("note", ("answer", "risk", "arm"), (("note", "string"),), FunctionSettings("note"), of_answers=True)
 
 
 def numbers(call: Call, name: str) -> list[float]:

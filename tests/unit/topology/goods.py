@@ -8,7 +8,7 @@ from stream_infer.topology.build import load
 from stream_infer.topology.plan import Plan
 
 GOOD = Path(__file__).parent / "good"
-NAMES = ("flights", "local", "minimal", "repartition", "wide")
+NAMES = ("flights", "functions", "local", "minimal", "repartition", "wide")
 
 
 def text_of(name: str) -> str:
