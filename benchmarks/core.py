@@ -96,6 +96,10 @@ class Prepared:
         self.records[topic] = self.records.get(topic, 0) + len(values)
         self.bytes[topic] = self.bytes.get(topic, 0) + int(values.size.sum())
 
+    @property
+    def sends_on(self) -> bool:
+        return False
+
     def commit(self, offsets: Mapping[Partition, int]) -> Outcome:
         self.commits += 1
         return Outcome.COMMITTED

@@ -198,9 +198,14 @@ class KafkaTransport:
         timestamps: Ints | None = None,
     ) -> None:
         """Send records; begins a transaction if none is open. partition None: by murmur2 of the key. Waits while the queue is full."""
-        assert not self._ending.under_way, "records sent while a transaction ends"
+        assert self.sends_on or not self._ending.under_way, "records sent while a transaction ends"
         if len(values):
             self._sender.send(topic, keys, values, partition, timestamps)
+
+    @property
+    def sends_on(self) -> bool:
+        """Whether produce() may be called while a commit is under way."""
+        return isinstance(self._sender, Deliveries) and self._sender.sends_on
 
     def commit(self, offsets: Mapping[Partition, int]) -> Outcome:
         """End the transaction with these offsets in it. Fenced when another process took our place."""
@@ -220,7 +225,7 @@ class KafkaTransport:
             if not sender.is_open:
                 self._ending.known(Outcome.COMMITTED)
             elif isinstance(sender, Deliveries):
-                self._ending.begin(sender.deliver)
+                self._ending.begin(sender.delivery(), sender.settled)
             else:
                 self._ending.begin(lambda: sender.commit([], None))
             return
@@ -231,7 +236,8 @@ class KafkaTransport:
             return
         wanted = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         if isinstance(sender, Deliveries):  # the group's offsets are moved by the thread that polls: a consumer has one thread
-            self._ending.begin(sender.deliver, lambda found: sender.move(wanted) if found is Outcome.COMMITTED else found)
+            moved = lambda found: sender.move(wanted) if sender.settled(found) is Outcome.COMMITTED else Outcome.ABORTED  # noqa: E731
+            self._ending.begin(sender.delivery(), moved)
             return
         # Taken now, on the thread that serves rebalances: whatever was taken from us has been told by revoked() or lost() before.
         metadata = self._member.consumer.consumer_group_metadata()

@@ -36,6 +36,7 @@ class Deliveries:
         self._consumer = consumer
         self._failures: list[KafkaError] = []  # appended to by whichever thread serves the producer
         self._pending = False
+        self._left = 0  # records that were not there when waiting for them ended
         self.rebuilt = 0
         self._native: Native = native
         self._make()
@@ -56,11 +57,28 @@ class Deliveries:
         except KafkaException as problem:
             self._failures.append(error_of(problem))
 
-    def deliver(self) -> Outcome:
-        """Wait for the broker to have all records. ABORTED when it did not take one."""
-        left = self._producer.flush(self._wait_s_max)
+    @property
+    def sends_on(self) -> bool:
+        """Whether records may be sent while earlier ones are awaited; else all that is there is awaited, without end."""
+        return self._outbox is not None
+
+    def delivery(self) -> Callable[[], Outcome]:
+        """What waits, on any thread, for the broker to have all records sent so far. ABORTED when it did not take one; see settled()."""
         self._pending = False
-        return self._failed(left) if left or self._failures else Outcome.COMMITTED
+        producer = self._producer
+        if isinstance(producer, NativeProducer):
+            producer.mark()
+
+        def wait() -> Outcome:
+            awaited = producer.settle if isinstance(producer, NativeProducer) else producer.flush
+            self._left = awaited(self._wait_s_max)
+            return Outcome.ABORTED if self._left or self._failures else Outcome.COMMITTED
+
+        return wait
+
+    def settled(self, found: Outcome) -> Outcome:
+        """The outcome, for the thread that sends: what follows from ABORTED may end the producer."""
+        return self._failed(self._left) if found is Outcome.ABORTED else found
 
     def abort(self) -> Outcome:
         """Drop what was not sent yet; what was sent stays visible. Always ABORTED."""

@@ -13,7 +13,7 @@ from stream_infer.records import Bools, Bytes, Ints
 
 LOW = 0xFFFFFFFF
 # rd_kafka_message_t: where its fields begin.
-ERR, RKT, PARTITION, PAYLOAD, LEN, KEY, KEY_LEN, OFFSET = 0, 8, 16, 24, 32, 40, 48, 56
+ERR, RKT, PARTITION, PAYLOAD, LEN, KEY, KEY_LEN, OFFSET, PRIVATE = 0, 8, 16, 24, 32, 40, 48, 56, 64
 # Columns of the table of groups that sort() makes.
 TOPIC, NUMBER, ROWS, KEY_BYTES, VALUE_BYTES = range(5)
 GROUP_WIDTH = 5
@@ -102,9 +102,9 @@ def fill(
 
 # rd_kafka_vu_t: a word that says what follows (rd_kafka_vtype_t), then 64 bytes of it.
 VU = 72
-V_RKT, V_PARTITION, V_VALUE, V_KEY, V_MSGFLAGS, V_TIMESTAMP = 2, 3, 4, 5, 7, 8
+V_RKT, V_PARTITION, V_VALUE, V_KEY, V_OPAQUE, V_MSGFLAGS, V_TIMESTAMP = 2, 3, 4, 5, 6, 7, 8
 F_COPY = 2
-ASKED = 6
+ASKED, NUMBERED = 6, 7
 
 
 @jit
@@ -124,12 +124,14 @@ def queue(
     first: int,
     after: int,
     asked: Ints,
+    number: int,
     produceva: int,
 ) -> tuple[int, int]:
     """Queue records [first, after). The place of the first that was refused and librdkafka's error, to be destroyed; or after, and 0.
 
     keys, values: places of their bytes, which librdkafka copies; key_valid, value_valid: empty where every row has one; timestamps:
-    empty for the time being; asked: int64[ASKED * VU // 8], zeros at first, for our own use.
+    empty for the time being; asked: int64[NUMBERED * VU // 8], zeros at first, for our own use; number: of record `first`, by which
+    its report tells it, and one more for each that follows; 0 for none.
     """
     vu = place_of(asked)
     put_long(vu, V_RKT)
@@ -141,6 +143,8 @@ def queue(
     put_long(vu + 3 * VU, V_KEY)
     put_long(vu + 4 * VU, V_VALUE)
     put_long(vu + 5 * VU, V_TIMESTAMP)
+    put_long(vu + 6 * VU, V_OPAQUE)
+    words = NUMBERED if number else ASKED
     all_keys, all_values, timed = len(key_valid) == 0, len(value_valid) == 0, len(timestamps) > 0
     for row in range(first, after):
         there = all_keys or key_valid[row]
@@ -150,7 +154,22 @@ def queue(
         put_long(vu + 4 * VU + 8, values + value_start[row] if there else 0)
         put_long(vu + 4 * VU + 16, value_size[row] if there else 0)
         put_long(vu + 5 * VU + 8, timestamps[row] if timed else 0)
-        refused = c_call(produceva, (producer, vu, ASKED))
+        put_long(vu + 6 * VU + 8, number + row - first)
+        refused = c_call(produceva, (producer, vu, words))
         if refused:
             return row, refused
     return after, 0
+
+
+@jit
+def settled(messages: Ints, count: int, mark: int, failed: Ints) -> tuple[int, int]:
+    """Of reported records: how many are numbered up to `mark`, and how many were not delivered; the errors of those stand in `failed`."""
+    below = faults = 0
+    for place in range(count):
+        message = messages[place]
+        below += long_at(message + PRIVATE) <= mark
+        error = long_at(message + ERR) & LOW
+        if error:
+            failed[faults] = error if error < 1 << 31 else error - (1 << 32)
+            faults += 1
+    return below, faults

@@ -22,14 +22,17 @@ _NOW: Ints = np.empty(0, np.int64)
 class Outbox:
     """The queue of one producer, whose handle this is; not to be used once the producer is closed.
 
-    Nobody is called back about its records: a transaction knows by itself what could not be delivered.
+    numbered: records are numbered from 1 on, by which their reports tell them. Otherwise nobody is called back about them: a
+    transaction knows by itself what could not be delivered.
     """
 
-    def __init__(self, library: Library, handle: int) -> None:
+    def __init__(self, library: Library, handle: int, *, numbered: bool = False) -> None:
         self._library = library
         self._handle = handle
         self._produceva = library.place("produceva")
-        self._asked: Ints = np.zeros(kernels.ASKED * kernels.VU // 8, np.int64)
+        self._asked: Ints = np.zeros(kernels.NUMBERED * kernels.VU // 8, np.int64)
+        self._numbered = numbered
+        self.queued = 0  # records so far: the number of the last
 
     @classmethod
     def of(cls, producer: object, native: Native) -> Outbox | None:
@@ -52,8 +55,9 @@ class Outbox:
                 self._handle, handle, where,
                 head.ctypes.data, head_start, head_size, head_valid,
                 body.ctypes.data, body_start, body_size, body_valid,
-                at, first, after, self._asked, self._produceva,
+                at, first, after, self._asked, self.queued + 1 if self._numbered else 0, self._produceva,
             )  # fmt: skip
+            self.queued += place - first
             if refused:
                 code = self._library.error_code(refused)
                 self._library.error_destroy(refused)

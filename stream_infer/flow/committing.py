@@ -2,7 +2,8 @@
 
 A commit is a few round trips to the broker, in which the processor has nothing to do. Meanwhile the worker reads, computes and encodes
 what comes next; only sending must wait, for it would fall into the transaction that is being ended. So what is to be sent is held
-until the outcome is known: sent then, or forgotten with everything else.
+until the outcome is known: sent then, or forgotten with everything else. Without transactions there is nothing it could fall into, and
+it is sent at once where the transport can tell it from what the commit waits for.
 
 When: as soon as the work in hand is out, but not sooner after the last commit than SHARE times the length of one, so that commits take
 a third of the time at most; and at the interval at the latest. With little to do every small batch is its own transaction (22 ms to
@@ -56,7 +57,7 @@ class Committer:
 
     def send(self, command: Produce) -> None:
         """Send records in the open transaction, or in the next one while this one ends."""
-        if self.open:
+        if self.open and not self._transport.sends_on:
             self._held.append(command)
             self._held_records += len(command.values)
             return

@@ -137,8 +137,13 @@ class Transport(Protocol):
         neither records nor offsets are pending.
         """
 
+    @property
+    def sends_on(self) -> bool:
+        """Whether records may be produced while a commit is under way: they are of the next one. Never so in transactions."""
+
     def begin_commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Begin what commit() does. Until ended() has told the outcome nothing may be produced, committed or aborted; poll() goes on."""
+        """Begin what commit() does. Until ended() has told the outcome nothing may be committed or aborted, nor, unless the transport
+        sends on, produced; poll() goes on."""
 
     def ended(self, wait_ms: int) -> Outcome | None:
         """The outcome of begin_commit(), told once; None while it is not known, after waiting for at most wait_ms."""

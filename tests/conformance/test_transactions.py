@@ -160,6 +160,24 @@ def test_at_least_once_shows_records_before_the_commit_and_offsets_after_it(clus
     assert cluster.high((out, 0)) == 1  # no marker
 
 
+def test_at_least_once_nothing_waits_for_a_commit_under_way(cluster: Cluster) -> None:
+    out = cluster.topic("out")
+    transport, _ = member(cluster, cluster.topic("in"), guarantee="at_least_once")
+    sent: list[bytes | None] = []
+    for number in range(20):
+        for name in ("a", "b"):
+            sent.append(f"{name}{number}".encode())
+            transport.produce(out, blobs([b"k"]), blobs(sent[-1:]))
+            if name == "a":
+                transport.begin_commit({})
+            if not transport.sends_on and name == "a":
+                assert outcome_of(transport) is Outcome.COMMITTED
+        if transport.sends_on:
+            assert outcome_of(transport) is Outcome.COMMITTED
+    assert transport.commit({}) is Outcome.COMMITTED
+    assert values(transport, out) == sent
+
+
 def outcome_of(transport: Transport) -> Outcome:
     for _ in range(1000):
         if (outcome := transport.ended(30)) is not None:

@@ -83,3 +83,13 @@ def test_columns_hold_what_the_messages_held_and_each_message_ends_once(table: l
             assert (values[start : start + size] if there[1][n] else None) == value
         first, byte = first + length, byte + key_bytes + value_bytes
     assert (first, byte) == (count, len(blob))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, -185, 3]), st.integers(1, 50)), max_size=40), st.integers(0, 50))
+def test_reports_are_counted_up_to_a_mark(table: list[tuple[int, int]], mark: int) -> None:
+    held = [Message(err=err, private=number) for err, number in table]
+    places = np.array([ctypes.addressof(message) for message in held], dtype=np.int64)
+    failed = np.zeros(len(held), dtype=np.int64)
+    below, faults = kernels.settled(places, len(held), mark, failed)
+    assert below == sum(number <= mark for _, number in table)
+    assert failed[:faults].tolist() == [err for err, _ in table if err]

@@ -91,3 +91,20 @@ def test_tokens_are_left_to_the_python_client() -> None:
     assert native_producer(config, "off") is None
     with pytest.raises(EnvironmentMissing, match="OAUTHBEARER"):
         native_producer(config, "require")
+
+
+def test_what_was_queued_before_the_mark_is_waited_for_and_nothing_else() -> None:
+    told = Told()
+    with told.producer.outbox.queueing("t", blobs([b"k"] * 9), blobs([b"v"] * 9), 0, None) as queue:
+        told.producer.mark()
+        assert told.producer.settle(20.0) == 0
+        assert queue(0, 5) == 5
+        assert told.producer.settle(20.0) == 0  # they came after the mark
+        told.producer.mark()
+        assert queue(5, 9) == 9
+    assert told.producer.settle(0.05) == 5
+    told.producer.purge()
+    assert told.producer.settle(20.0) == 0
+    told.producer.flush(20.0)
+    assert len(told.failed) == 9
+    told.producer.close()
