@@ -35,12 +35,18 @@ class Mlp(nn.Module):
         self.register_buffer("scale", torch.ones(widths[0]))
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.link = link
+        self.standardises = True
+
+    def settle(self) -> None:
+        """What the weights allow to leave out: a mean of 0 and a scale of 1 change no bit."""
+        self.standardises = bool((self.mean != 0).any() or (self.scale != 1).any())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x: float32[n, inputs] → float32[n, outputs]."""
-        hidden = (x - self.mean) / self.scale
+        """x: float32[n, inputs], left as it is → float32[n, outputs]."""
+        # In place from the second step on: a fresh matrix for each costs as much as its arithmetic (784 inputs: 2.0 -> 0.8 µs a row).
+        hidden = (x - self.mean).div_(self.scale) if self.standardises else x
         for layer in self.layers[:-1]:
-            hidden = torch.relu(layer(hidden))
+            hidden = torch.relu_(layer(hidden))
         out: torch.Tensor = self.layers[-1](hidden)
         return torch.sigmoid(out) if self.link == "logistic" else out
 
@@ -53,6 +59,7 @@ class TorchModel:
         torch.set_num_threads(1)
         self.columns, self.digest = columns, digest
         self._forward, self._device, self._file = forward, torch.device(device), file
+        self._is_ours = isinstance(forward, Mlp)  # it writes into nothing that it is given
         self.outputs = 0
         self.outputs = self._run(np.zeros((1, len(columns)), dtype=np.float32)).shape[1]
 
@@ -64,8 +71,9 @@ class TorchModel:
 
     def _run(self, x: Matrix) -> Floats:
         with torch.inference_mode():
-            # The copy keeps torch from ever writing into (or warning about) a caller's read-only columns.
-            answer = self._forward(torch.from_numpy(np.array(x, dtype=np.float32, order="C")).to(self._device))
+            # The copy keeps a user's module from ever writing into a caller's columns, and torch from warning about read-only ones.
+            rows = x if self._is_ours and x.flags.writeable and x.dtype == np.float32 else np.array(x, dtype=np.float32, order="C")
+            answer = self._forward(torch.from_numpy(rows).to(self._device))
             if not isinstance(answer, torch.Tensor):
                 raise model_error(
                     "the module does not answer with one tensor", self._file, got=type(answer).__name__, expected="a tensor [n, outputs]"
@@ -113,6 +121,8 @@ class TorchModel:
         module = _module(class_name, registry, tensors.metadata, file)
         _fill(module, tensors, file)
         module.eval()
+        if isinstance(module, Mlp):
+            module.settle()
         try:
             module.to(device)
         except (RuntimeError, AssertionError) as error:
