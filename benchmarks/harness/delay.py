@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +23,10 @@ import numpy as np
 from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.harness import environments, events, paced
-from benchmarks.harness.bench import RESULTS, java_cases, machine, selected
+from benchmarks.harness.bench import RESULTS, Expected, java_cases, machine, selected
 from benchmarks.harness.broker import QUIET, ROOT, SCRATCH, Cluster, cluster
 from benchmarks.harness.case import Case, Load, environment, variables
-from benchmarks.harness.check import answers, problem
+from benchmarks.harness.check import TOLERANCE, answers, problem
 from benchmarks.harness.processes import Program
 from benchmarks.harness.report import delay_table, plot
 from loadgen.openloop import BEHIND_MS_P99_MAX
@@ -70,9 +71,13 @@ class Sink:
 class Phases:
     """One case from its start to its end, phase by phase."""
 
-    def __init__(self, cluster: Cluster, case: Case, load: Load, program: Program, sink: Sink) -> None:
+    def __init__(self, cluster: Cluster, case: Case, load: Load, program: Program, sink: Sink, expected: Expected) -> None:
         self._cluster, self._case, self._load, self._program, self._sink = cluster, case, load, program, sink
-        self._number = 0
+        self._expected, self._number = expected, 0
+
+    def words(self) -> str:
+        """The last of what the case printed."""
+        return self._program.words()
 
     def phase(self, name: str, rate: float, count: int) -> dict[str, Any]:
         """Send count records at a rate (0: all at once) and read their answers. `failed` where answers are wrong."""
@@ -89,7 +94,7 @@ class Phases:
         found: dict[str, Any] = {"phase": name, "rate": rate, "count": count, "kept": kept, "cores": used_s / seconds}
         of, due_us = paced.made(given)
         number, self._number = self._number, self._number + count
-        found["failed"] = problem(values, self._load.format, events.scores(of), number)
+        found["failed"] = problem(values, self._load.format, self._expected(of), number, tolerance=self._load.tolerance)
         if found["failed"]:
             return found
         numbers, _ = answers(values, self._load.format)
@@ -107,11 +112,20 @@ class Phases:
         return found
 
 
-def run_case(cluster: Cluster, case: Case, wanted: argparse.Namespace, fmt: str, spec: Mapping[str, object]) -> dict[str, Any]:
-    """All phases of one repeat."""
+@contextmanager
+def started(
+    cluster: Cluster,
+    case: Case,
+    fmt: str,
+    spec: Mapping[str, object],
+    wanted: argparse.Namespace,
+    expected: Expected = events.scores,
+    tolerance: float = TOLERANCE,
+) -> Iterator[Phases]:
+    """The case, running on topics of its own. wanted: partitions, commit_ms."""
     unique = uuid.uuid4().hex[:8]
     given = {"count": 0, "format": fmt, "partitions": wanted.partitions}
-    load = Load(f"bench-in-{case.name}-{unique}", given, np.zeros(0), spec)
+    load = Load(f"bench-in-{case.name}-{unique}", given, np.zeros(0), spec, tolerance)
     before, output = cluster.topics(), f"bench-{case.name}-{unique}"
     for topic in (load.topic, output):
         cluster.create(topic, wanted.partitions)
@@ -120,21 +134,26 @@ def run_case(cluster: Cluster, case: Case, wanted: argparse.Namespace, fmt: str,
     command = case.command if isinstance(case.command, tuple) else case.command(inside)
     program = Program(command, environment(case, inside), SCRATCH / f"{case.name}.log", cwd=folder)
     sink = Sink(cluster.bootstrap, output, wanted.partitions)
-    phases = Phases(cluster, case, load, program, sink)
-    found: dict[str, Any] = {"case": case.name, "phases": []}
     try:
-        for phase in _plan(phases, case, wanted):
-            found["phases"].append(phase)
-            said = phase["failed"] or f"p50 {phase['p50']:.1f} ms, p99 {phase['p99']:.1f} ms, sustained {phase['sustained']:,.0f}/s"
-            print(f"  {fmt} {case.name} {phase['phase']} {phase['rate']:,.0f}/s: {said}; {_words(phase)}", flush=True)
-            if phase["failed"]:
-                print(program.words(), flush=True)
-                break
+        yield Phases(cluster, case, load, program, sink, expected)
     finally:
         program.end()
         sink.close()
         shutil.rmtree(folder, ignore_errors=True)
     cluster.delete(cluster.topics() - before - {"__consumer_offsets", "__transaction_state"})
+
+
+def run_case(cluster: Cluster, case: Case, wanted: argparse.Namespace, fmt: str, spec: Mapping[str, object]) -> dict[str, Any]:
+    """All phases of one repeat."""
+    found: dict[str, Any] = {"case": case.name, "phases": []}
+    with started(cluster, case, fmt, spec, wanted) as phases:
+        for phase in _plan(phases, case, wanted):
+            found["phases"].append(phase)
+            said = phase["failed"] or f"p50 {phase['p50']:.1f} ms, p99 {phase['p99']:.1f} ms, sustained {phase['sustained']:,.0f}/s"
+            print(f"  {fmt} {case.name} {phase['phase']} {phase['rate']:,.0f}/s: {said}; {_words(phase)}", flush=True)
+            if phase["failed"]:
+                print(phases.words(), flush=True)
+                break
     return found
 
 
