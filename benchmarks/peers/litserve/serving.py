@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -48,7 +50,7 @@ def main() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    child = subprocess.Popen([sys.executable, __file__, str(port)])
+    child = subprocess.Popen([sys.executable, __file__, str(port)], start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     while not stop.now:
         try:
@@ -68,7 +70,7 @@ def main() -> None:
 
     feed.run(lambda rows: loop.run_until_complete(all_of(rows)), stop)
     loop.run_until_complete(session.close())
-    child.terminate()
+    os.killpg(child.pid, signal.SIGKILL)  # its workers outlive a server that is only asked to end
     child.wait(10)
 
 
