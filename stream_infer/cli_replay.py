@@ -86,7 +86,7 @@ def explain_prediction(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -
 
     partition, offset = wanted.at or (None, None)
     sought = Sought(wanted.prediction, partition, offset, None if wanted.warm_up_s is None else round(wanted.warm_up_s * 1000))
-    transport = _logs(plan, bootstrap)
+    transport = read_only(plan, bootstrap)
     try:
         models, calls = load_models(plan, model_classes(wanted.admit)), answerers(plan, functions_of(wanted.admit))
         found = rebuild(plan, transport, models, sought, calls)
@@ -105,6 +105,8 @@ def as_json(found: Rebuilt) -> dict[str, object]:
         "recorded": found.recorded.row,
         "rebuilt": found.row,
         "features": found.features,
+        "attribution": found.parts,
+        "attribution_baseline": found.baseline,
         "section": found.task[0],
         "partition": found.task[1],
         "cut": found.cut,
@@ -132,7 +134,9 @@ def words(found: Rebuilt) -> str:
             lines.append(f"  {name:<13} recorded {row[name]!r}, rebuilt {found.row.get(name) if found.row is not None else None!r}")
     for model, inputs in found.features.items():
         lines.append(f"  inputs of {model}")
-        lines += [f"    {name:<24} {value!r}" for name, value in inputs.items()]
+        mine = found.parts if found.row is not None and found.row.get("arm") == model else {}
+        added = {name: f"  adds {part:+.6g}" for name, part in mine.items()}
+        lines += [f"    {name:<24} {value!r}{added.get(name, '')}" for name, value in inputs.items()]
     begun = "their beginning" if found.whole else "later than their beginning"
     return "\n".join([*lines, f"  {found.records_read} records read, from {begun}", ""])
 
@@ -153,7 +157,7 @@ def replay(wanted: argparse.Namespace, load_plan: Callable[[Path], Plan], bootst
     warm_up_ms = None if wanted.warm_up_s is None else round(wanted.warm_up_s * 1000)
     stretch, another = stretch_of(wanted.begin, wanted.end), run if other is not None else None
     settings = ReplaySettings(stretch, order == "recorded", another, versions, fixed, warm_up_ms, wanted.by)
-    transport = _logs(plan, bootstrap)
+    transport = read_only(plan, bootstrap)
     try:
         calls = answerers(other or plan, functions_of(wanted.admit))
         found = work_through(run if other is None else plan, transport, models, settings, calls)
@@ -212,7 +216,7 @@ def stretch_of(begin: Edge | None, end: Edge | None) -> Stretch:
     return Stretch(BEGIN if begin is None else begin, END if end is None else end)
 
 
-def _logs(plan: Plan, bootstrap: str) -> KafkaTransport:
+def read_only(plan: Plan, bootstrap: str) -> KafkaTransport:
     """A transport that is asked for nothing but reading. Its group is a name that nobody joins."""
     from stream_infer.edge.kafka import KafkaTransport
     from stream_infer.edge.kafka_client import KafkaSettings

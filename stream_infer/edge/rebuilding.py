@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from stream_infer.attribution.attribute import attribution_of
+from stream_infer.attribution.settings import AttributionSettings
 from stream_infer.codec.block import Block, rows_of_block
 from stream_infer.errors import EnvironmentMissing, StreamInferError
 from stream_infer.flow.blocks import read_blocks
@@ -20,13 +22,14 @@ from stream_infer.flow.commands import Produce
 from stream_infer.flow.enrich import Flowing
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.ports import Answerer
-from stream_infer.flow.recorded import Cuts, History, read_cuts
+from stream_infer.flow.recorded import Cuts, History, cuts_up_to
 from stream_infer.flow.replaying import Again, Replaying
 from stream_infer.flow.rerun import Rerun, Wanted, deciding_section
 from stream_infer.flow.rows import GOOD, Intake
 from stream_infer.flow.transport import Logs
+from stream_infer.hashing import hash64
 from stream_infer.models.base import Model
-from stream_infer.records import Fetched, Text
+from stream_infer.records import Fetched, Matrix, Text
 from stream_infer.topology.plan import DecideStep, Plan, SectionPlan
 
 Row = dict[str, object]
@@ -57,7 +60,8 @@ class Recorded:
 class Rebuilt:
     """What became of it. row: as made again (None: no answer, `fault` says why); features: by model and input; cut, began: of its chunk.
 
-    whole: the inputs were read from their beginning, so that nothing of the state can be missing.
+    whole: the inputs were read from their beginning, so that nothing of the state can be missing. parts: what each input adds to the answer
+    over `baseline`, that of inputs of 0 (attribution.attribute).
     """
 
     recorded: Recorded
@@ -72,6 +76,8 @@ class Rebuilt:
     records_read: int
     whole: bool
     fault: str = ""
+    parts: dict[str, float] = field(default_factory=dict)
+    baseline: float = 0.0
 
 
 def rebuild(
@@ -80,22 +86,54 @@ def rebuild(
     """Find a prediction and make it again. EnvironmentMissing when it is not there, StreamInferError when what it was made of is not."""
     section, step = deciding_section(plan)
     recorded = find(plan, logs, step, sought)
-    cuts, partition = _cuts(plan, logs, section, recorded)
+    ways, partition = _cuts(plan, logs, section, recorded)
+
+    def rerun_of(wanted: Wanted) -> Rerun:
+        return Rerun(plan, logs, models, wanted, calls)
+
+    for cuts in ways:  # more than one only under at_least_once: then it is the one that leads to the record
+        found = _rebuilt(plan, History(logs, plan), rerun_of, sought, recorded, (section.name, partition), cuts)
+        if found.identical:
+            break
+    return found
+
+
+def _rebuilt(
+    plan: Plan,
+    history: History,
+    rerun_of: Callable[[Wanted], Rerun],
+    sought: Sought,
+    recorded: Recorded,
+    task: tuple[str, int],
+    cuts: Cuts,
+) -> Rebuilt:
+    _, step = deciding_section(plan)
     whole = not cuts[0].began.any()
     if sought.warm_up_ms is not None:
         first = int(np.searchsorted(cuts.reached, _whole(recorded.row, "event_time") - sought.warm_up_ms))
         whole, cuts = whole and first == 0, cuts[min(first, len(cuts) - 1) :]
     last = cuts[len(cuts) - 1]
     catch = _Catch(last.number, sought.id, recorded)
-    wanted = Wanted({partition: cuts}, History(logs, plan), catch.wants, catch.tell, {}, {})
-    read = Rerun(plan, logs, models, wanted, calls).run()
+    wanted = Wanted({task[1]: cuts}, history, catch.wants, catch.tell, {}, {})
+    rerun = rerun_of(wanted)
+    read = rerun.run()
     row, value = _made(plan, step, catch)
     differences = tuple(_differences(recorded.row, row)) if row is not None else ()
     identical = row is not None and not differences and (recorded.value is None or recorded.value == value)
     reason = "" if identical else _reason(row, differences, whole=whole)
-    began = tuple(last.began.tolist())
-    task = (section.name, partition)
-    return Rebuilt(recorded, row, identical, differences, reason, catch.features, task, last.number, began, read, whole, catch.fault)
+    parts, baseline = _parts(rerun, catch, row)
+    found = recorded, row, identical, differences, reason, catch.features, task, last.number, tuple(last.began.tolist())
+    return Rebuilt(*found, read, whole, catch.fault, parts, baseline)
+
+
+def _parts(rerun: Rerun, catch: _Catch, row: Row | None) -> tuple[dict[str, float], float]:
+    """What each input of the model that answered adds, and to what; nothing where several models made the answer."""
+    name = str(row["arm"]) if row is not None and "arm" in row else ""
+    if name not in catch.asked:
+        return {}, 0.0
+    version, x = catch.asked[name]
+    found = attribution_of(rerun.model(name, version), x, AttributionSettings(), hash64(Text.of([catch.id])))
+    return dict(zip(catch.features[name], found.parts[0].tolist(), strict=True)), float(found.baseline[0])
 
 
 # -- the record ----------------------------------------------------------------------------------------------------------------
@@ -157,8 +195,8 @@ def _of_block(block: Block, id_: str) -> Row | None:
     return next(row for row in rows_of_block(block) if row["prediction_id"] == id_)
 
 
-def _cuts(plan: Plan, logs: Logs, section: SectionPlan, recorded: Recorded) -> tuple[Cuts, int]:
-    """The chunks of the task up to that of the prediction, and the task's partition."""
+def _cuts(plan: Plan, logs: Logs, section: SectionPlan, recorded: Recorded) -> tuple[list[Cuts], int]:
+    """The chunks of the task up to that of the prediction, in each way in which they are told, and the task's partition."""
     row = recorded.row
     number = _whole(row, "cut")
     offsets = row.get("offsets")
@@ -173,7 +211,7 @@ def _cuts(plan: Plan, logs: Logs, section: SectionPlan, recorded: Recorded) -> t
     problem = None
     for partition in tasks:
         try:
-            return read_cuts(logs, plan, section.name, partition, number=number, began=began), partition
+            return cuts_up_to(logs, plan, section.name, partition, number, began), partition
         except StreamInferError as error:
             problem = error
     assert problem is not None
@@ -200,6 +238,7 @@ class _Catch:
     produced: list[Produce] = field(default_factory=list)
     at: int | None = None
     features: dict[str, dict[str, float]] = field(default_factory=dict)
+    asked: dict[str, tuple[int, Matrix]] = field(default_factory=dict)  # by model: its version, and the row as it went in
     fault: str = "its chunk does not hold the row"
 
     def wants(self, chunk: Chunk, flowing: Flowing) -> bool:
@@ -217,6 +256,7 @@ class _Catch:
         row = same[0]
         for name, matrix in choice.matrices.items():
             columns = work.deciding.decider.vectorisers[name].columns
+            self.asked[name] = choice.versions[name][0], matrix[row : row + 1]
             self.features[name] = dict(zip(columns, matrix[row].astype(np.float64).tolist(), strict=True))
         self.fault = choice.faults.get(row, "")
         if not self.fault:
@@ -280,7 +320,7 @@ def _reason(row: Row | None, differences: tuple[tuple[str, object, object], ...]
         return "another choice of arms: the stage's policy, seed or arms were changed in the topology"
     numbers = [(a, b) for a, b in (named.get("answer", (0.0, 1.0)),) if isinstance(a, float) and isinstance(b, float)]
     if "answer" in named and numbers and np.isclose(*numbers[0], rtol=1e-5, atol=1e-8):
-        return "only the last digits differ: another processor, number of threads or release of a library, or a record changed by a hair"
+        return "only the last digits differ: an answer from a cache, another processor, number of threads or library, or a changed record"
     if not differences:
         return "all fields are the same, the bytes are not: another release wrote them"
     return "the record was changed after it was written, or the topology (features, inputs) is another than then"

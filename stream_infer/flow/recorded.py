@@ -78,14 +78,28 @@ class Cuts(Sequence[Cut]):
         return self[at] if at < len(self) and self.numbers[at] == number else None
 
 
-def read_cuts(
-    logs: Logs, plan: Plan, section: str, partition: int, *, number: int | None = None, began: Sequence[int] | None = None
-) -> Cuts:
-    """The chunks of a task that hold. number, began: up to that chunk only.
+def read_cuts(logs: Logs, plan: Plan, section: str, partition: int) -> Cuts:
+    """The chunks of a task that hold.
 
     Under at_least_once a chunk may be told of twice: the task began again at its last commit, and what it told after that counts. So of
-    two chunks of one number the later one holds, unless it is the earlier one that is asked for.
+    two chunks of one number the later one holds.
     """
+    return _holding(_told(logs, plan, section, partition))
+
+
+def cuts_up_to(logs: Logs, plan: Plan, section: str, partition: int, number: int, began: Sequence[int] | None) -> list[Cuts]:
+    """The chunks of a task up to one of that number which began there (None: anywhere): as often as it is told of, each time as things
+    stood then."""
+    told = _told(logs, plan, section, partition)
+    all_of = Cuts(told)
+    same = [at for at in np.flatnonzero(all_of.numbers == number).tolist() if began is None or all_of[at].began.tolist() == list(began)]
+    if not same:
+        raise StreamInferError(f"{plan.cuts_topic}[{partition}] does not tell of cut {number} of {section}: its records were deleted")
+    return [_holding({name: column.take(slice(at + 1)) for name, column in told.items()}) for at in same]
+
+
+def _told(logs: Logs, plan: Plan, section: str, partition: int) -> dict[str, Column]:
+    """Every record of the cuts of a task, as columns."""
     partitions = next(count for topic, count, _ in plan.topics if topic == plan.cuts_topic)
     intake = Intake(StreamPlan("cuts", plan.cuts_topic, CUT, partitions))
     parts: list[dict[str, Column]] = []
@@ -99,17 +113,14 @@ def read_cuts(
             parts.append(rows.take(mine).columns)
     if not parts:
         raise StreamInferError(f"{plan.cuts_topic}[{partition}] tells of no chunk of {section}: it was emptied, or the task never worked")
-    columns = {name: concat_columns([part[name] for part in parts]) for name in parts[0]}
-    numbers = _whole(columns["cut"])
-    if number is not None:
-        same = [at for at in np.flatnonzero(numbers == number).tolist() if began is None or Cuts(columns)[at].began.tolist() == list(began)]
-        if not same:
-            raise StreamInferError(f"{plan.cuts_topic}[{partition}] does not tell of cut {number} of {section}: its records were deleted")
-        columns = {name: column.take(slice(same[0] + 1)) for name, column in columns.items()}
-        numbers = numbers[: same[0] + 1]
+    return {name: concat_columns([part[name] for part in parts]) for name in parts[0]}
+
+
+def _holding(told: dict[str, Column]) -> Cuts:
+    numbers = _whole(told["cut"])
     later = np.minimum.accumulate(numbers[::-1])[::-1]
     holds = np.append(numbers[:-1] < later[1:], True)
-    return Cuts({name: column.take(np.flatnonzero(holds)) for name, column in columns.items()})
+    return Cuts({name: column.take(np.flatnonzero(holds)) for name, column in told.items()})
 
 
 def check_chain(cuts: Cuts, where: str) -> None:

@@ -188,8 +188,12 @@ class Rerun:
         others = [p for p in command.partitions if p[0] not in self._made]
         (self._logs.pause if isinstance(command, Pause) else self._logs.resume)(others)
 
+    def model(self, name: str, version: int) -> Model:
+        """A version of a model that was asked."""
+        return self._models[name] if version == 0 else self._learned[name, version]
+
     def _answer(self, command: Forward) -> ForwardDone | ForwardFailed:
-        model = self._models[command.model] if command.version == 0 else self._learned[command.model, command.version]
+        model = self.model(command.model, command.version)
         at, rows = command.place or (0, len(command.matrix))
         try:
             outputs = model.forward(_as_it_was(command.matrix, at, rows))

@@ -84,9 +84,14 @@ class Live:
     pay: Pay
     draw: np.random.Generator
     slots: int = 0
+    deadline: bool = False
+    link: dict[str, Any] = field(default_factory=dict)
 
     def worker(self) -> Worker:
-        worker = self.pay.worker(str(self.slots), chunk_rows_max=int(self.draw.integers(3, 9)))
+        rows, begun = int(self.draw.integers(3, 9)), self.pay.broker.now_ms
+        # Event time is told to pass ten times as fast as the world's, so that some rows are late and others are not.
+        wall = (lambda: 1_000_000 + 10 * (self.pay.broker.now_ms - begun)) if self.deadline else None
+        worker = self.pay.worker(str(self.slots), chunk_rows_max=rows, wall=wall, link=self.link)
         worker._forwarder = Shared(self.pay.models, self.draw)  # type: ignore[assignment]
         self.slots += 1
         return worker
@@ -97,7 +102,8 @@ class Live:
         while number < events:
             for _ in range(int(self.draw.integers(1, 5))):
                 card, at = f"c{self.draw.integers(6)}", 1_000_000 + number * 1000 - int(late[number % events])
-                self.pay.send("payments", payment(number, card=card, at_ms=at, due_ms=at + int(self.draw.integers(0, 9000))))
+                due = at + int(self.draw.integers(0, 9000))
+                self.pay.send("payments", payment(number, card=card, shop=f"s{number % 3}", at_ms=at, due_ms=due))
                 if self.draw.random() < 0.4:
                     self.pay.send("cards", {"card": card, "limit": int(self.draw.integers(99)), "at_ms": at + 500})
                 number += 1
@@ -143,6 +149,71 @@ def test_a_prediction_of_a_live_run_is_made_again_to_the_bit(seed: int, payments
         assert found.row is not None
         arm = str(found.row["arm"])
         assert set(found.features[arm]) == set(run.pay.plan.models[arm].columns())
+
+
+BATCHES = {
+    "sizes": "batch: {sizes: [4, 16]}",
+    "buckets": "batch: {rows_max: 3, cost: amount, cost_max: 500, buckets: [20, 40]}",
+    "cost": "batch: {cost: amount, cost_max: 60}",
+}
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+def test_passes_of_fixed_sizes_of_cost_and_of_buckets_are_made_again(kind: str) -> None:
+    run = live(11, stages=STAGES.replace(", limit]}", f", limit], {BATCHES[kind]}}}"))
+    run.run(60, deaths=1)
+    for id_ in sample(run, 10):
+        found = run.rebuilt(id_)
+        assert found.identical, (id_, found.differences, found.reason)
+
+
+def test_rows_that_came_too_late_are_answered_by_the_fallback_again() -> None:
+    bandit = "kind: bandit, from: known, arms: [net, plain], policy: {epsilon_greedy: {epsilon: 0.5}}"
+    assert bandit in STAGES
+    run = live(12, stages=STAGES.replace(bandit, "kind: model, from: known, model: net, deadline_ms: 700, late: fallback, fallback: plain"))
+    run.deadline = True
+    run.run(60)
+    arms = {str(read.row["prediction_id"]): read.row["arm"] for read in run.pay.predictions()}
+    assert set(arms.values()) == {"net", "plain"}, "some were late, others were not"
+    for id_ in sample(run, 15):
+        found = run.rebuilt(id_)
+        assert found.identical, (id_, found.differences, found.reason)
+
+
+HOP = """
+models:
+  net: {kind: torch, artifact: none.safetensors, inputs: [amount, n, {name: total, missing: 0}, limit]}
+stages:
+  known: {kind: lookup, from: payments, table: cards, key: card, take: {limit: -1}}
+  spent: {kind: features, from: known, group_by: shop, values: {n: {count: true}, total: {sum: amount}}}
+  score: {kind: model, from: spent, model: net}
+  out: {kind: emit, from: score, to: scores, commit_interval_ms: 1}
+"""
+
+
+def test_rows_that_went_on_under_another_key_are_made_again_from_where_they_were_read() -> None:
+    run = live(13, stages=HOP)
+    assert len(run.pay.plan.sections) == 2
+    run.run(60, deaths=1)
+    for id_ in sample(run, 10):
+        found = run.rebuilt(id_)
+        assert found.identical, (id_, found.differences, found.reason)
+
+
+def test_at_least_once_each_of_two_answers_to_one_row_is_made_again() -> None:
+    stages = STAGES.replace("commit_interval_ms: 1", "commit_interval_ms: 60, guarantee: at_least_once")
+    run = live(14, stages=stages)
+    run.link = {"guarantee": "at_least_once"}
+    run.run(60, deaths=4)
+    places: dict[str, list[tuple[int, int]]] = {}
+    for read in run.pay.predictions():
+        places.setdefault(str(read.row["prediction_id"]), []).append((read.partition, read.offset))
+    twice = [id_ for id_, found in places.items() if len(found) > 1]
+    assert twice, "a crash made some answers come twice"
+    for id_ in [*twice, *list(places)[::7]]:
+        for partition, offset in places[id_]:
+            found = run.rebuilt(id_, partition=partition, offset=offset)
+            assert found.identical, (id_, partition, offset, found.differences, found.reason)
 
 
 def test_without_the_passes_on_record_the_last_bits_would_differ() -> None:
@@ -260,3 +331,31 @@ def test_a_prediction_that_says_little_is_completed_by_the_decision_log() -> Non
         found = run.rebuilt(id_)
         assert found.identical, (id_, found.differences, found.reason)
         assert found.recorded.row.keys() >= {"answer", "arm", "propensities", "cut"}
+
+
+def test_a_warm_up_as_long_as_the_windows_is_enough_for_them_and_said_to_be_less_than_all() -> None:
+    windows = "values: {n: {count: true, window_s: 8}, total: {sum: amount, window_s: 8}}"
+    run = live(15, stages=STAGES.replace("values: {n: {count: true}, total: {sum: amount}}", windows))
+    run.run(90)
+    ids = [f"p{number}" for number in range(70, 88, 4)]
+    for id_ in ids:
+        found, all_read = run.rebuilt(id_, warm_up_ms=20_000), run.rebuilt(id_)
+        assert found.identical, (id_, found.differences, found.reason)
+        assert all_read.identical
+        assert (found.whole, all_read.whole) == (False, True)
+    lifetime = live(15)
+    lifetime.run(90)
+    short = [lifetime.rebuilt(id_, warm_up_ms=2_000) for id_ in ids]
+    assert not all(found.identical for found in short)
+    assert {found.reason for found in short if not found.identical} == {
+        "the inputs were not read from their beginning, so older rows may be missing in the state"
+    }
+
+
+def test_what_each_input_added_adds_up_to_the_answer() -> None:
+    run = live(16)
+    run.run(30)
+    id_ = next(str(read.row["prediction_id"]) for read in run.pay.predictions() if read.row["arm"] == "plain")
+    found = run.rebuilt(id_)
+    assert found.parts.keys() == found.features["plain"].keys()
+    assert found.baseline + sum(found.parts.values()) == pytest.approx(float(str(found.recorded.row["answer"])))

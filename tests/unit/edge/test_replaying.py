@@ -14,6 +14,7 @@ from stream_infer.errors import EnvironmentMissing
 from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
 from stream_infer.sim.play import run_to_end
+from stream_infer.sim.reading import all_of, joined_of
 from stream_infer.sim.transport import SimTransport
 from tests.support_flow import plan_of
 from tests.unit.edge.test_rebuilding import HELD, STAGES, Live, live
@@ -123,3 +124,32 @@ def test_by_event_time_a_deterministic_run_is_met_again_and_another_topology_ans
     rows = {str(row["prediction_id"]): row["now"] for row in found.rows(everything=True)}
     assert {one: (now["answer"], now["arm"], now["propensity"]) for one, now in rows.items() if isinstance(now, dict)} == expected
     assert any(found.compared.differs())
+
+
+def test_the_value_of_another_choice_is_told_where_feedback_came() -> None:
+    """Oracle: the estimates by hand from the predictions on record, and the shares of a policy that follows from no feedback."""
+    stages = STAGES.replace(
+        "  out:", "  outcome: {kind: feedback, predictions: score, feedback: told, on: payment, label: truth, wait_s_max: 2,"
+        " reward: {closeness: {scale: 50}}}\n  out:",
+    )  # fmt: skip
+    run = live(8, stages=stages)
+    draw = np.random.default_rng(1)
+    for n in range(60):
+        run.pay.send("told", {"payment": f"p{n}", "card": f"c{draw.integers(6)}", "truth": 1.0 * n, "at_ms": 1_000_000 + n * 1000})
+    run.run(60)
+    other = plan_of(stages.replace("epsilon: 0.5", "epsilon: 1.0"), partitions=2)
+    found = again(run, recorded=False, other=other)
+    told: Any = found.summary()
+    joined = {str(read.row["prediction_id"]): read.row for read in all_of(run.pay.broker, joined_of(run.pay.plan))}
+    recorded = {str(read.row["prediction_id"]): read.row for read in run.pay.predictions()}
+    known = {one: row for one, row in joined.items() if row["reward"] is not None}
+    assert len(known) > 5, "some cards of the feedback were those of the payments"
+    reward = np.array([float(str(row["reward"])) for row in known.values()])
+    weight = np.array([0.5 / float(str(recorded[one]["propensity"])) for one in known])
+    off: Any = told["off_policy"]
+    assert off["rows"] == len(known)
+    assert off["ips"] == pytest.approx((weight * reward).mean())
+    assert off["snips"] == pytest.approx((weight * reward).sum() / weight.sum())
+    assert off["logged"] == pytest.approx(reward.mean())
+    assert told["all"]["labels"] == len(known)
+    assert sum(group["rows"] for group in told["by_arm_then"].values()) == told["all"]["rows"]
