@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -183,24 +184,28 @@ def _write(found: Replayed, summary: Mapping[str, object], folder: Path, *, ever
 
 def overridden(plan: Plan, wanted: list[str], registry: Registry) -> tuple[dict[str, Model], Plan, dict[str, int], tuple[str, ...]]:
     """Models with those that --model names in the place of the topology's; the plan with them; versions by name; names that are fixed."""
+    from stream_infer.edge.artifacts import is_url, read_artifact
     from stream_infer.edge.workers import load_models
+    from stream_infer.models.load import load_model
 
-    models = dict(plan.models)
+    settings, given = dict(plan.models), dict[str, Model]()
     versions: dict[str, int] = {}
-    fixed: list[str] = []
     for text in wanted:
         name, _, what = text.partition("=")
         if not what:
             raise EnvironmentMissing(f"--model {text}", expected="NAME=FILE or NAME=vN, such as eta=new.safetensors or eta=v8")
         if what[0] == "v" and what[1:].isdigit() and not Path(what).exists():
             versions[name] = int(what[1:])
-        elif name not in models:
-            raise EnvironmentMissing(f"--model {text}: the topology has no model {name}", expected=", ".join(models))
-        else:
-            models[name] = replace(models[name], artifact=str(Path(what).absolute()), sha256=None)
-            fixed.append(name)
-    run = replace(plan, models=models)
-    return load_models(run, registry), run, versions, tuple(fixed)
+            continue
+        if name not in settings:
+            raise EnvironmentMissing(f"--model {text}: the topology has no model {name}", expected=", ".join(settings))
+        path = Path(what).absolute()
+        data = read_artifact(what, plan.base, None) if is_url(what) else read_artifact(path.name, str(path.parent), None)
+        # Whoever names a file on the command line means that file: its digest is what is pinned.
+        settings[name] = replace(settings[name], artifact=what, sha256=hashlib.sha256(data).hexdigest())
+        given[name] = load_model(settings[name], data, registry)
+    others = replace(plan, models={name: one for name, one in settings.items() if name not in given})
+    return {**load_models(others, registry), **given}, replace(plan, models=settings), versions, tuple(given)
 
 
 def stretch_of(begin: Edge | None, end: Edge | None) -> Stretch:
