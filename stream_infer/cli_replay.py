@@ -188,7 +188,8 @@ def overridden(plan: Plan, wanted: list[str], registry: Registry) -> tuple[dict[
     from stream_infer.edge.workers import load_models
     from stream_infer.models.load import load_model
 
-    settings, given = dict(plan.models), dict[str, Model]()
+    settings = dict(plan.models)
+    given: dict[str, Model] = {}
     versions: dict[str, int] = {}
     for text in wanted:
         name, _, what = text.partition("=")

@@ -24,6 +24,7 @@ class Recut(Merge):
     def __init__(self, channels: Sequence[Channel], cuts: Sequence[Cut], where: str) -> None:
         super().__init__(list(channels), 1, 0, deterministic=True, every_ms=None)
         self._cuts, self._at, self._where = cuts, 0, where
+        self._whole = bool(len(cuts)) and not cuts[0].began.any()  # else rows that waited when the first chunk began are missing
         self._users = [channel for channel in self.channels if channel.stream != VERSIONS]
         for cut in cuts:
             if len(cut.ends) != len(self._users):
@@ -69,14 +70,18 @@ class Recut(Merge):
     def _taken(self, cut: Cut, parts: list[tuple[Channel, Rows, Ints]]) -> Chunk:
         began = self._nexts()
         keys = np.concatenate([rows.keys[mine] for _, rows, mine in parts] or [np.zeros(0, dtype=np.int64)])
-        order = np.argsort(keys, kind="stable")[: cut.rows]
-        if len(order) < cut.rows:
+        # Tables are read from their beginning even where the rest begins later: what came before the first chunk belongs to it then.
+        starts = dict(zip(map(id, self._users), cut.began.tolist(), strict=True))
+        before = [int(np.searchsorted(rows.offsets, starts[id(c)])) for c, rows, _ in parts if c.decide_at is None]
+        count = cut.rows + sum(before)
+        order = np.argsort(keys, kind="stable")[:count]
+        if len(order) < count and self._whole:
             raise StreamInferError(
                 f"{self._where}, cut {cut.number}: the chunk held {cut.rows} rows, {len(order)} of them are still in the logs; "
                 "records were deleted (retention), or the topics were made anew"
             )
         rank = np.full(len(keys), -1, dtype=np.int64)
-        rank[order] = np.arange(cut.rows)
+        rank[order] = np.arange(len(order))
         taken, first = [], 0
         for channel, _, mine in parts:
             places = rank[first : first + len(mine)]
@@ -89,7 +94,7 @@ class Recut(Merge):
                 out = channel.release(mine[places >= 0], cut.reached)
             if len(out):
                 taken.append(Taken(channel, out, places[places >= 0]))
-        return Chunk(cut.number, taken, cut.rows, cut.reached, began, self._nexts())
+        return Chunk(cut.number, taken, len(order), cut.reached, began, self._nexts())
 
 
 def _within(channel: Channel, rows: Rows, reached: int) -> Ints:
