@@ -21,6 +21,7 @@ from confluent_kafka import KafkaException
 from stream_infer.edge.call_setup import calls_of
 from stream_infer.edge.calls import Calls
 from stream_infer.edge.health import Health
+from stream_infer.edge.installing import Installer
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.kafka_client import KafkaSettings
 from stream_infer.edge.measuring import measured
@@ -32,6 +33,7 @@ from stream_infer.edge.status_page import StatusPage
 from stream_infer.edge.stores import Stores, run_stores, stores_of
 from stream_infer.edge.telemetry import Telemetry
 from stream_infer.edge.topics import cluster_id, create_topics
+from stream_infer.edge.version_loading import version_loader
 from stream_infer.edge.workers import InProcess, load_models
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.versions import statics
@@ -114,7 +116,8 @@ class Host:
         self.health.holds("models loaded")
         if settings.create:
             create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))
-        self._forwarder, self._calls = InProcess(models), calls or calls_of(plan, {})
+        self._forwarder = InProcess(models, Installer(version_loader(plan.models, plan.base, registry)))
+        self._calls = calls or calls_of(plan, {})
         self._transport = transport = transport_of(plan, settings)
         transport.on_read = self.health.beat
         self.worker = Worker(

@@ -19,7 +19,7 @@ from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.kafka_client import KafkaSettings
 from stream_infer.edge.secrets import resolved
 from stream_infer.errors import EnvironmentMissing
-from stream_infer.flow.channel import BEGIN, END, VERSIONS
+from stream_infer.flow.channel import BEGIN, END, TOLD
 from stream_infer.flow.collecting import Collecting
 from stream_infer.flow.commands import Call, Command, Pause, Resume, Seek
 from stream_infer.flow.flow import Flow, Mode
@@ -68,7 +68,7 @@ def _deciding_section(plan: Plan) -> SectionPlan:
     """The section whose rows are decided on, without the input of versions: nothing decides here."""
     for section in plan.sections:
         if any(isinstance(step, DecideStep) for step in section.steps):
-            return replace(section, inputs=tuple(i for i in section.inputs if i.stream != VERSIONS))
+            return replace(section, inputs=tuple(i for i in section.inputs if i.stream not in TOLD))
     raise EnvironmentMissing(f"topology {plan.name} decides on nothing", expected="a stage of kind model or bandit")
 
 

@@ -12,8 +12,10 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from stream_infer.edge.artifacts import read_artifact
+from stream_infer.edge.installing import Installer
 from stream_infer.edge.passes import Answer, PassQueue
 from stream_infer.flow.commands import Forward, Install
+from stream_infer.flow.notices import Ended, Installed, InstallFailed
 from stream_infer.models.base import Model, Registry
 from stream_infer.models.linear import LinearModel
 from stream_infer.models.load import load_model
@@ -24,13 +26,15 @@ VERSIONS_KEPT = 64  # of each learned model: tasks of one process may answer wit
 
 
 class InProcess:
-    """A Forwarder within this process. models: as loaded from their files; close() ends its thread.
+    """A Forwarder within this process. models: as loaded from their files; installer: of published versions; close() ends its threads.
 
     What may go together goes in one pass, chosen when the model is free: until then whatever else is asked can still join.
     """
 
-    def __init__(self, models: Mapping[str, Model]) -> None:
+    def __init__(self, models: Mapping[str, Model], installer: Installer | None = None) -> None:
         self._models = dict(models)
+        self._installer = installer
+        self._installed: list[Installed | InstallFailed] = []
         self._learned: dict[str, OrderedDict[int, Model]] = {name: OrderedDict() for name in models}
         self._here = PassQueue()  # of the calling thread
         self._queue = PassQueue()  # of the thread
@@ -40,7 +44,11 @@ class InProcess:
         self._open = 0  # forwards that the thread has not answered
 
     def install(self, command: Install) -> None:
-        """Load a learned version; of more than VERSIONS_KEPT of a model, the one that was used longest ago goes."""
+        """Load a learned version; of more than VERSIONS_KEPT of a model, the one that was used longest ago goes. Published ones take time."""
+        if command.manifest is not None:
+            assert self._installer is not None, f"model {command.model}: a version was published, and nothing can install it"
+            self._installed += self._installer.ask(command)
+            return
         kept = self._learned[command.model]
         if command.version not in kept:
             kept[command.version] = LinearModel.from_bytes(command.payload, f"model {command.model} v{command.version}")
@@ -75,13 +83,21 @@ class InProcess:
     def _model(self, command: Forward) -> Model:
         if command.version == 0:
             return self._models[command.model]
+        if self._installer is not None and (published := self._installer.model(command.model, command.version)) is not None:
+            return published
         kept = self._learned[command.model]
         assert command.version in kept, f"model {command.model} v{command.version} is asked but not installed; there are {list(kept)}"
         kept.move_to_end(command.version)
         return kept[command.version]
 
-    def finished(self, wait_ms: int) -> list[Answer]:
+    def finished(self, wait_ms: int) -> list[Ended]:
         """What has come since the last call; waits only when nothing has."""
+        told: list[Installed | InstallFailed] = []
+        if self._installer is not None:
+            told, self._installed = self._installed + self._installer.done(), []
+        return [*told, *self._answered(0 if told else wait_ms)]
+
+    def _answered(self, wait_ms: int) -> list[Answer]:
         ready: list[Answer] = []
         while made := self._here.run_next():
             ready += made
@@ -101,6 +117,8 @@ class InProcess:
         """End the thread; what it still computes is dropped."""
         self._queue.clear()
         self._asked.put(False)
+        if self._installer is not None:
+            self._installer.close()
 
 
 def load_models(plan: Plan, registry: Registry) -> dict[str, Model]:

@@ -16,7 +16,7 @@ from stream_infer.features.table import TableState
 from stream_infer.features.windows import FeatureState
 from stream_infer.feedback import Decisions
 from stream_infer.flow.calling import Calling, answered
-from stream_infer.flow.channel import BEGIN, VERSIONS
+from stream_infer.flow.channel import BEGIN, CHANGES, TOLD, VERSIONS
 from stream_infer.flow.commands import Command, Install
 from stream_infer.flow.context import context_inputs
 from stream_infer.flow.cuts import NOT_ANSWERED, Answered, CutEmitter, passes_told
@@ -26,12 +26,14 @@ from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flow
 from stream_infer.flow.explaining import Explaining
 from stream_infer.flow.joining import Joining, both, declined
 from stream_infer.flow.merge import Chunk
-from stream_infer.flow.notices import CallDone
+from stream_infer.flow.notices import CallDone, Installed, InstallFailed
 from stream_infer.flow.reparting import Repartitioner
+from stream_infer.flow.rollouts import Rollouts
 from stream_infer.flow.rows import Bad, Rows
 from stream_infer.flow.stations import Begun, Line, Refused, Station
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, VersionTable
+from stream_infer.models.rollout import Change, read_record
 from stream_infer.records import Bools, Column, Floats, Ints, Matrix, Text
 from stream_infer.state import Store
 from stream_infer.topology.plan import (
@@ -65,10 +67,17 @@ class Answering:
         next_job: Callable[[], int],
         stats: Stats,
         sizing: Sizing | None = None,
+        *,
+        deterministic: bool = False,
     ) -> None:
         self._plan, self._section, self._partition, self.stats, self._sizing = plan, section, partition, stats, sizing
         self._versions = VersionTable(static)
         self.stores: dict[str, Store] = {VERSIONS: self._versions}
+        self._rollouts: Rollouts | None = None
+        if any(i.stream == CHANGES for i in section.inputs):
+            kept = {name: model.versions_kept for name, model in plan.models.items() if model.versions_kept is not None}
+            self._rollouts = Rollouts(kept, section.name, plan.changes_topic, deterministic=deterministic)
+            self.stores[CHANGES] = self._versions.rollouts = self._rollouts
         self._features: dict[str, FeatureState] = {}
         self._tables: dict[str, TableState] = {}
         self.joins: list[Joining] = []
@@ -161,6 +170,8 @@ class Answering:
         """Versions of the chunk, just before its rows are decided on: those of the chunks ahead have been."""
         commands: list[Command] = []
         for taken in begun.chunk.taken:
+            if taken.channel.stream == CHANGES:
+                commands += self._changed(taken.rows)
             if taken.channel.stream != VERSIONS:
                 continue
             column = taken.rows.columns["version"]
@@ -172,6 +183,45 @@ class Answering:
                 if version.name in self._plan.models:
                     commands.append(Install(version.name, version.version, version.payload))
         return commands
+
+    def _changed(self, rows: Rows) -> list[Command]:
+        """Changes by hand, and what canaries of other tasks told. Of versions that were to answer one after the other, the last counts."""
+        column = rows.columns["change"]
+        assert isinstance(column, Text)
+        assert self._rollouts is not None
+        commands: list[Command] = []
+        for blob in column.raw():
+            record = read_record(blob or b"")
+            if isinstance(record, Change):
+                commands += self._rollouts.take(record)
+        self._note_versions()
+        return latest(commands)
+
+    def _note_versions(self) -> None:
+        assert self._rollouts is not None
+        for name in self._plan.models:
+            if name in self._rollouts:
+                self.stats.in_effect.setdefault(name, {})[self._partition] = self._rollouts.current(name)[0]
+
+    @property
+    def held(self) -> bool:
+        """Whether a version must be installed before the next chunk."""
+        return self._rollouts is not None and self._rollouts.held
+
+    def installed(self, notice: Installed | InstallFailed) -> list[Command]:
+        """A published version is there, or is not to be had."""
+        if self._rollouts is None or notice.model not in self._rollouts:
+            return []
+        commands = self._rollouts.installed(notice)
+        self._note_versions()
+        return commands
+
+    def versions_used(self, model: str) -> frozenset[int]:
+        """The published versions of a model that this task may still ask for, of chunks under way too."""
+        if self._rollouts is None or model not in self._rollouts:
+            return frozenset()
+        choices = [choice for choice in self.line.choices() if model in choice.versions]
+        return self._rollouts.used(model).union(choice.versions[model][0] for choice in choices)
 
     def waiting(self) -> bool:
         """Whether the chunk that was begun first is still on its way."""
@@ -250,7 +300,7 @@ class Answering:
 
     def _cut(self, chunk: Chunk, choice: Choice | None) -> list[Command]:
         """Where a chunk of users' rows was cut, answered or not: between chunks live rows may go back in time, within one they never do."""
-        if self.deciding is None or all(taken.channel.stream == VERSIONS for taken in chunk.taken):
+        if self.deciding is None or all(taken.channel.stream in TOLD for taken in chunk.taken):
             return []
         decider, how = self.deciding.decider, NOT_ANSWERED
         if choice is not None:
@@ -258,9 +308,12 @@ class Answering:
             how = Answered(versions, tuple(passes_told(choice, list(decider.vectorisers), self._plan.models)), choice.wall_ms)
         return [*self._cuts.emit(chunk, self._users, how)]
 
-    def channels(self, streams: list[str]) -> None:
-        """Tell the order of the channels: offsets in predictions follow it."""
-        self._users = np.array([i for i, stream in enumerate(streams) if stream != VERSIONS], dtype=np.int64)
+    def channels(self, streams: list[str], stands_at: Callable[[Chunk | None], tuple[str, int, int]]) -> None:
+        """Tell the order of the channels, which offsets in predictions follow, and where rows stand that no chunk, or this one, holds."""
+        self._users = np.array([i for i, stream in enumerate(streams) if stream not in TOLD], dtype=np.int64)
+        if self._rollouts is not None:
+            decides = self.line.stations.index(self._decide)
+            self._rollouts.place = lambda: stands_at(self.line.first_before(decides))
 
     def _offsets(self, chunk: Chunk) -> Ints:
         """Where the chunk began, per channel of users' rows."""
@@ -312,4 +365,14 @@ class Answering:
             joining.marked = mark
         if self._repartitioner is not None and isinstance(extra, dict):
             self._repartitioner.marked = extra["repartitioned"]
-        return [Install(v.name, v.version, v.payload) for v in self._versions.installed() if v.name in self._plan.models]
+        again: list[Command] = [Install(v.name, v.version, v.payload) for v in self._versions.installed() if v.name in self._plan.models]
+        if self._rollouts is not None:
+            self._note_versions()
+            again += self._rollouts.restored()
+        return again
+
+
+def latest(commands: list[Command]) -> list[Command]:
+    """Without installs of a model that another one of it follows: nothing is loaded only to be passed over."""
+    last = {c.model: c for c in commands if isinstance(c, Install)}
+    return [c for c in commands if not isinstance(c, Install) or last[c.model] is c]

@@ -17,6 +17,8 @@ from stream_infer.topology.plan import DecideAt
 BEGIN = -(2**62)  # before all times
 END = 2**62  # after all times: the watermark of a channel whose log has ended
 VERSIONS = "models"  # the internal stream of model versions
+CHANGES = "changes"  # the internal stream of changes by hand: which version is to answer, which share an arm has
+TOLD = (VERSIONS, CHANGES)  # these say what answers; they bring no rows
 
 
 @dataclass(frozen=True, order=True)

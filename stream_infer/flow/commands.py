@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stream_infer.attribution import Asked
 from stream_infer.flow.transport import Partition
+from stream_infer.models.manifest import Manifest
 from stream_infer.records import Column, Matrix, Text
 
 
@@ -60,11 +61,19 @@ class Call:
 
 @dataclass(slots=True)
 class Install:
-    """Make a version of a model ready; it may be asked for by the next Forward. Twice the same is harmless."""
+    """Make a version of a model ready. Twice the same is harmless.
+
+    Without a manifest the payload is the model, which may be asked for by the next Forward. With one the artifact is to be loaded, warmed
+    and asked its golden questions beside the traffic; Installed or InstallFailed tells of it, however often it is asked, and only then
+    may a Forward ask for it. keep: of the model, the versions that some task may still ask for; others may go.
+    """
 
     model: str
     version: int
     payload: bytes
+    manifest: Manifest | None = None
+    golden: bytes = b""
+    keep: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)

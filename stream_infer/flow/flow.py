@@ -12,7 +12,7 @@ from stream_infer.batching import Sizing
 from stream_infer.batching.sizing import DRAIN, NOTHING_WAITS
 from stream_infer.flow.answering import Answering
 from stream_infer.flow.channel import END
-from stream_infer.flow.commands import Call, Command, Commit, Forward, Pause, Resume, Seek, Stop
+from stream_infer.flow.commands import Call, Command, Commit, Forward, Install, Pause, Resume, Seek, Stop
 from stream_infer.flow.intake import Intakes
 from stream_infer.flow.learning import Learning
 from stream_infer.flow.notices import (
@@ -21,6 +21,8 @@ from stream_infer.flow.notices import (
     CommitWanted,
     ForwardDone,
     ForwardFailed,
+    Installed,
+    InstallFailed,
     Notice,
     Pass,
     Read,
@@ -59,7 +61,8 @@ class Flow:
         self.stats = Stats()
         self.sizing = Sizing({name: model.batch for name, model in plan.models.items()}, live=not mode.deterministic)
         self.tasks: dict[TaskId, Task] = {}
-        self._intakes = Intakes(plan, at_once=not mode.deterministic)
+        changes_end = None if mode.ends is None else mode.ends.get((plan.changes_topic, 0))
+        self._intakes = Intakes(plan, at_once=not mode.deterministic, changes_end=changes_end)
         self._jobs: dict[int, tuple[TaskId, str]] = {}  # who asked, and which model or stage
         self._job = 0
         self._now = 0
@@ -83,6 +86,8 @@ class Flow:
             return self._answered(notice)
         if isinstance(notice, CallDone):
             return self._called(notice)
+        if isinstance(notice, Installed | InstallFailed):
+            return self._installed(notice)
         if isinstance(notice, TaskRevoked):
             return self._revoked(notice)
         if isinstance(notice, CommitWanted):
@@ -106,13 +111,16 @@ class Flow:
             every_ms=self._every_ms,
         )
         if isinstance(made.work, Answering):
-            made.work.channels([channel.stream for channel in made.merge.channels])
+            made.work.channels([channel.stream for channel in made.merge.channels], made.stands_at)
         return made
 
     def _planned_work(self, section: SectionPlan, partition: int) -> Work:
         if any(isinstance(step, LearnStep) for step in section.steps):
             return Learning(self.plan, section, self._static, self.stats)
-        return Answering(self.plan, section, partition, self._static, self._next_job, self.stats, self.sizing)
+        deterministic = self._mode.deterministic
+        return Answering(
+            self.plan, section, partition, self._static, self._next_job, self.stats, self.sizing, deterministic=deterministic
+        )
 
     def _next_job(self) -> int:
         self._job += 1
@@ -126,7 +134,7 @@ class Flow:
         seeks = [c for c in commands if isinstance(c, Seek) and c.offset < self._read_to(c.partition)]
         for partition in task.inputs():
             self._readers.setdefault(partition, []).append(task)
-        rest = [c for c in commands if not isinstance(c, Seek)]
+        rest = self._numbered(task, [c for c in commands if not isinstance(c, Seek)])
         return [*rest, *seeks, *self._resume({seek.partition for seek in seeks})]
 
     def _read_to(self, partition: Partition) -> int:
@@ -239,7 +247,15 @@ class Flow:
                 self._jobs[command.job] = (task.id, command.model)
             elif isinstance(command, Call):
                 self._jobs[command.job] = (task.id, command.stage)
+            elif isinstance(command, Install) and command.manifest is not None:
+                works = [other.work for other in {**self.tasks, task.id: task}.values()]
+                command.keep = frozenset().union(*(work.versions_used(command.model) for work in works if isinstance(work, Answering)))
         return commands
+
+    def _installed(self, notice: Installed | InstallFailed) -> list[Command]:
+        """A version is there, or is not to be had: every task that waits for it hears of it."""
+        self.stats.installed(notice.model, None if isinstance(notice, Installed) else notice.reason)
+        return [c for task in self.tasks.values() for c in self._numbered(task, task.installed(notice))]
 
     # -- commits ---------------------------------------------------------------------------------------------------
 
@@ -268,7 +284,7 @@ class Flow:
 
     def ready(self) -> bool:
         """Whether some task could begin a chunk right now (the next Tick will)."""
-        return any(not task.full and task.merge.chunk_waits(self._now) for task in self.tasks.values())
+        return any(not task.full and not task.held and task.merge.chunk_waits(self._now) for task in self.tasks.values())
 
     def finished(self) -> bool:
         """Deterministic runs: every task has come to the end of its logs."""

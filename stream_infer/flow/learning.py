@@ -15,7 +15,7 @@ from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.context import context_inputs
 from stream_infer.flow.enrich import flowing_rows
 from stream_infer.flow.merge import Chunk
-from stream_infer.flow.notices import CallDone
+from stream_infer.flow.notices import CallDone, Installed, InstallFailed
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, mark
 from stream_infer.learn.learner import Learner, learner_of
@@ -66,6 +66,16 @@ class Learning:
             first += width
         self._fresh = chunk.reached
         self._rows += len(rows)
+        return []
+
+    @property
+    def held(self) -> bool:
+        """Never: what answers is not this section's business."""
+        return False
+
+    def installed(self, notice: Installed | InstallFailed) -> list[Command]:
+        """Not this section's business."""
+        assert notice.version
         return []
 
     def waiting(self) -> bool:

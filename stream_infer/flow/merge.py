@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream_infer.flow.channel import BEGIN, END, VERSIONS, Channel
+from stream_infer.flow.channel import BEGIN, END, TOLD, Channel
 from stream_infer.flow.rows import Rows
 from stream_infer.records import Ints
 
@@ -64,7 +64,7 @@ class Merge:
         for number, channel in enumerate(self.channels):
             if not channel.ended and channel.gates and not self._idle(channel, now):
                 # No version takes effect before all times: rows without a time of their own need not wait for one.
-                watermark = max(channel.watermark, BEGIN + 1) if channel.stream == VERSIONS else channel.watermark
+                watermark = max(channel.watermark, BEGIN + 1) if channel.stream in TOLD else channel.watermark
                 lowest = min(lowest, (watermark, number))
         return lowest
 
@@ -105,7 +105,7 @@ class Merge:
         self._look(now)
         if self._resuming():
             return BEGIN
-        told = [c for c in self.channels if c.gates and c.stream != VERSIONS]
+        told = [c for c in self.channels if c.gates and c.stream not in TOLD]
         known = [head for c in told if (head := c.head()) is not None]
         held = [int(c.held_keys().min()) for c in self.channels if len(c.held_keys())]
         unknown = [c.following() for c in told if not self._idle(c, now)] or [self.clock(now)]
@@ -215,9 +215,9 @@ class Merge:
 
     def _cut_at_versions(self, parts: list[tuple[Channel, Rows]], owner: Ints, count: int) -> int:
         """A chunk holds versions or rows, never both: versions take effect between two chunks."""
-        versions = [i for i, (c, _) in enumerate(parts) if c.stream == VERSIONS]
+        versions = [i for i, (c, _) in enumerate(parts) if c.stream in TOLD]
         if not versions:
             return count
-        is_version = owner[:count] == versions[0]
+        is_version = np.isin(owner[:count], versions)
         changes = np.flatnonzero(is_version != is_version[0])
         return int(changes[0]) if len(changes) else count

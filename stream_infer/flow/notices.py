@@ -75,6 +75,24 @@ class CallDone:
 
 
 @dataclass(slots=True)
+class Installed:
+    """A version that came with a manifest is ready; seconds: what loading, warming and checking it took, beside the traffic."""
+
+    model: str
+    version: int
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class InstallFailed:
+    """It is not to be had, and never answered a row; reason: one line."""
+
+    model: str
+    version: int
+    reason: str
+
+
+@dataclass(slots=True)
 class Tick:
     """Time goes on. now: ms, monotone; at_end: partitions of which everything known has been read.
 
@@ -98,4 +116,5 @@ class Committed:
     """The last Commit holds."""
 
 
-Notice = TaskRevoked | Read | ForwardDone | ForwardFailed | CallDone | Tick | CommitWanted | Committed
+Ended = ForwardDone | ForwardFailed | Installed | InstallFailed  # what a forwarder tells
+Notice = TaskRevoked | Read | Ended | CallDone | Tick | CommitWanted | Committed

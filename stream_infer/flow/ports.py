@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stream_infer.flow.commands import Call, Forward, Install
-from stream_infer.flow.notices import CallDone, ForwardDone, ForwardFailed, TaskId
+from stream_infer.flow.notices import CallDone, Ended, TaskId
 from stream_infer.flow.task import Snapshot
 
 
@@ -15,13 +15,13 @@ class Forwarder(Protocol):
     """Runs models. submit() never blocks for long; finished() gives what has come, waiting at most wait_ms for something."""
 
     def install(self, command: Install) -> None:
-        """Make a version ready."""
+        """Make a version ready: at once, or beside the traffic if it has a manifest."""
 
     def submit(self, command: Forward) -> None:
         """Start a forward pass."""
 
-    def finished(self, wait_ms: int) -> list[ForwardDone | ForwardFailed]:
-        """Forward passes that ended."""
+    def finished(self, wait_ms: int) -> list[Ended]:
+        """Forward passes and installs that ended."""
 
 
 Answerer = Callable[[Call], CallDone]  # what a stage does with a call, where nobody has to wait for it

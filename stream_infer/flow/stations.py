@@ -98,6 +98,14 @@ class Line:
         """The explanations that a pass was for; None for one that was to answer."""
         return next((b.explained for b in self._begun if b.explained is not None and job in b.explained.open), None)
 
+    def first_before(self, station: int) -> Chunk | None:
+        """The first chunk with rows that has not been at this station yet."""
+        return next((begun.chunk for begun in self._begun if begun.station <= station and begun.flowing is not None), None)
+
+    def choices(self) -> list[Choice]:
+        """Of the chunks on their way."""
+        return [begun.choice for begun in self._begun if begun.choice is not None]
+
     def waiting(self) -> bool:
         """Whether the first chunk is still on its way."""
         return bool(self._begun) and (self._begun[0].station < len(self.stations) or self._begun[0].waits())

@@ -39,6 +39,10 @@ class Stats:
     versions: dict[str, int] = field(default_factory=dict)
     feedback: dict[str, int] = field(default_factory=dict)
     explanations: dict[tuple[str, str], int] = field(default_factory=dict)  # by stage and outcome
+    installs: dict[str, int] = field(default_factory=dict)  # of published versions, by model
+    install_failures: dict[str, int] = field(default_factory=dict)
+    install_failed_last: dict[str, str] = field(default_factory=dict)  # why
+    in_effect: dict[str, dict[int, int]] = field(default_factory=dict)  # published versions: model → partition → version
     answered_now: list[Answered] = field(default_factory=list)
     joined_now: list[Joined] = field(default_factory=list)
     batches_now: list[tuple[str, Pass]] = field(default_factory=list)  # by model
@@ -47,6 +51,14 @@ class Stats:
         """Rows went to the reject topic."""
         if count:
             self.rows_rejected[stage] = self.rows_rejected.get(stage, 0) + count
+
+    def installed(self, model: str, failure: str | None) -> None:
+        """A published version was installed (None) or is not to be had (why)."""
+        if failure is None:
+            self.installs[model] = self.installs.get(model, 0) + 1
+        else:
+            self.install_failures[model] = self.install_failures.get(model, 0) + 1
+            self.install_failed_last[model] = failure
 
     def version(self, name: str, version: int) -> None:
         """A version took effect in some task."""

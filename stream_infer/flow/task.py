@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.flow.blocks import PLACE_BITS, Sourced
-from stream_infer.flow.channel import BEGIN, END, VERSIONS, Channel, Place
+from stream_infer.flow.channel import BEGIN, CHANGES, END, TOLD, Channel, Place
 from stream_infer.flow.commands import Command, Produce, Seek
 from stream_infer.flow.merge import Chunk, Merge
-from stream_infer.flow.notices import CallDone, TaskId
+from stream_infer.flow.notices import CallDone, Installed, InstallFailed, TaskId
 from stream_infer.flow.rows import Rows
 from stream_infer.flow.transport import Partition
 from stream_infer.records import Floats, Text
@@ -37,6 +37,13 @@ class Work(Protocol):
 
     def start(self, chunk: Chunk) -> list[Command]:
         """Begin to work through a chunk; waiting() tells whether models or calls are still at it."""
+
+    @property
+    def held(self) -> bool:
+        """Whether no chunk may begin for now: a version must be there first."""
+
+    def installed(self, notice: Installed | InstallFailed) -> list[Command]:
+        """A published version is there, or is not to be had."""
 
     def waiting(self) -> bool:
         """Whether the chunk begun first waits for models or calls."""
@@ -173,9 +180,28 @@ class Task:
         """Whether no further chunk may begin."""
         return len(self._begun) >= CHUNKS_MAX
 
+    @property
+    def held(self) -> bool:
+        """Whether no chunk may begin for now, whatever waits."""
+        return self.work.held
+
+    def installed(self, notice: Installed | InstallFailed) -> list[Command]:
+        """A published version is there, or is not to be had: what follows takes hold between two chunks."""
+        commands = self.work.installed(notice)
+        self.dirty = self.dirty or bool(commands)
+        return commands
+
+    def stands_at(self, chunk: Chunk | None) -> tuple[str, int, int]:
+        """(topic, partition, offset) of the first flowing row of a chunk, or that no chunk holds yet (held rows apart)."""
+        nexts = [channel.next for channel in self.merge.channels] if chunk is None else chunk.began.tolist()
+        flowing = [number for number, channel in enumerate(self.merge.channels) if channel.stream == self.section.flowing]
+        number = min(flowing, key=lambda number: nexts[number])
+        partition = (self.merge.channels[number].topic, self.merge.channels[number].place.partition)
+        return (*partition, nexts[number] >> self._place_bits(partition))
+
     def step(self, now: int) -> list[Command]:
         """Begin the next chunk if there is room for one and enough is known; tell the work how far time has come."""
-        if self.full:
+        if self.full or self.held:
             return []
         reached = self.merge.progress(now)
         chunk = self.merge.chunk(now)
@@ -306,7 +332,7 @@ def _channels(plan: Plan, section: SectionPlan, source: InputPlan, partition: in
     partitions = range(stream.partitions) if source.is_global else (partition,)
     decide_at = stream.decide_at if source.stream == section.flowing else None
     learns = any(isinstance(step, LearnStep) for other in plan.sections for step in other.steps)
-    gates = source.stream != VERSIONS or (deterministic and learns)
+    gates = source.stream not in TOLD or (deterministic and (learns or source.stream == CHANGES))
     for number in partitions:
         for upstream in range(max(1, source.sources)):
             yield Channel(source.stream, stream.topic, Place(source.rank, number, upstream), decide_at, gates, stream.late_after_ms)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.flow.rollouts import Rollouts
 from stream_infer.flow.rows import GOOD, Rows
 from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
@@ -74,9 +75,12 @@ class VersionTable:
         self._static = static
         self._versions: dict[str, ModelVersion] = {}
         self._changed: set[str] = set()
+        self.rollouts: Rollouts | None = None  # published versions, where the section follows them
 
     def current(self, name: str) -> tuple[int, str]:
         """(version, its label in predictions)."""
+        if self.rollouts is not None and name in self.rollouts and (published := self.rollouts.current(name))[0]:
+            return published
         version = self._versions.get(name)
         if version is None:
             return 0, self._static[name].digest[:12] if name in self._static else ""

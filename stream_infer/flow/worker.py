@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from stream_infer.flow.channel import CHANGES
 from stream_infer.flow.checks import check_topics
 from stream_infer.flow.commands import Call, Command, Commit, Forward, Install, Pause, Produce, Resume, Seek, Stop
 from stream_infer.flow.committing import Committer
@@ -88,7 +89,8 @@ class Worker:
     def _ends(self) -> dict[Partition, int]:
         """Where the users' logs end now: a deterministic run goes so far."""
         inputs = {i.stream for section in self.plan.sections for i in section.inputs}
-        streams = [self.plan.streams[name] for name in sorted(inputs) if not self.plan.streams[name].topic.startswith(self.plan.name + ".")]
+        own = f"{self.plan.name}."
+        streams = [self.plan.streams[n] for n in sorted(inputs) if n == CHANGES or not self.plan.streams[n].topic.startswith(own)]
         return self.transport.end_offsets([(s.topic, p) for s in streams for p in range(s.partitions)])
 
     def start(self) -> None:

@@ -22,7 +22,10 @@ class LearnerSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """One model. artifact: path of a safetensors (or trusted .pt2) file, resolved against the topology; None for a learner from zero."""
+    """One model. artifact: path of a safetensors (or trusted .pt2) file, resolved against the topology; None for a learner from zero.
+
+    versions_kept: how many versions stay in memory beside the one that answers; None where no version can be published.
+    """
 
     name: str
     kind: str
@@ -34,6 +37,7 @@ class ModelSettings:
     device: str = "cpu"
     batch: BatchSettings = field(default_factory=BatchSettings)
     learns: LearnerSettings | None = None
+    versions_kept: int | None = None
 
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of the model's input matrix, in order."""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 from stream_infer.attribution import answer
 from stream_infer.batching.sizing import NOTHING_WAITS
+from stream_infer.errors import ModelError
 from stream_infer.flow.commands import Forward, Install
-from stream_infer.flow.notices import ForwardDone, ForwardFailed, Pass
+from stream_infer.flow.notices import Ended, ForwardDone, ForwardFailed, Installed, InstallFailed, Pass
 from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
 
@@ -15,32 +16,55 @@ from stream_infer.models.linear import LinearModel
 class SimForwarder:
     """A Forwarder whose answers come one by one. draw(n): a whole number below n, which of the open passes ends next.
 
-    held: while True, nothing ends (a model that takes long).
+    held: while True, nothing ends (a model that takes long). load: makes published versions, or raises; one or none of those asked for is
+    there per call of finished().
     """
 
-    def __init__(self, models: Mapping[str, Model], draw: Callable[[int], int]) -> None:
-        self._models, self._draw = models, draw
+    def __init__(self, models: Mapping[str, Model], draw: Callable[[int], int], load: Callable[[Install], Model] | None = None) -> None:
+        self._models, self._draw, self._load = models, draw, load
+        self._published: dict[tuple[str, int], Model] = {}
+        self._installs: list[Install] = []
         self._learned: dict[tuple[str, int], Model] = {}
         self._open: list[Forward] = []
         self.held = False
 
     def install(self, command: Install) -> None:
-        """Load a learned version."""
+        """Load a learned version; begin with a published one."""
+        if command.manifest is not None:
+            for name in [n for n in self._published if n[0] == command.model and n[1] not in command.keep]:
+                del self._published[name]
+            self._installs.append(command)
+            return
         self._learned[command.model, command.version] = LinearModel.from_bytes(command.payload)
 
     def submit(self, command: Forward) -> None:
         """Begin; it ends in some later finished()."""
         self._open.append(command)
 
-    def finished(self, wait_ms: int) -> list[ForwardDone | ForwardFailed]:
-        """One pass at most, any of the open ones; with wait_ms all of them."""
-        if self.held or not self._open:
+    def finished(self, wait_ms: int) -> list[Ended]:
+        """One pass at most, any of the open ones; with wait_ms all of them; now and then a version."""
+        if self.held:
             return []
-        count = len(self._open) if wait_ms else 1
-        return [self._end(self._open.pop(self._draw(len(self._open)))) for _ in range(count)]
+        told: list[Ended] = []
+        if self._installs and self._draw(2) == 0:
+            told.append(self._install(self._installs.pop(self._draw(len(self._installs)))))
+        count = len(self._open) if wait_ms else min(1, len(self._open))
+        return told + [self._end(self._open.pop(self._draw(len(self._open)))) for _ in range(count)]
+
+    def _install(self, command: Install) -> Installed | InstallFailed:
+        name = (command.model, command.version)
+        if name not in self._published:
+            if self._load is None:
+                return InstallFailed(*name, "there are no artifacts here")
+            try:
+                self._published[name] = self._load(command)
+            except ModelError as error:
+                return InstallFailed(*name, " ".join(str(error).split()))
+        return Installed(*name)
 
     def _end(self, command: Forward) -> ForwardDone | ForwardFailed:
-        model = self._models[command.model] if command.version == 0 else self._learned[command.model, command.version]
+        name = (command.model, command.version)
+        model = self._models[command.model] if command.version == 0 else self._learned.get(name) or self._published[name]
         try:
             outputs = answer(model, command.matrix, command.explain)
             passed = Pass(len(command.matrix), 0.0, why=NOTHING_WAITS) if command.explain is None else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_infer.flow.commands import Forward
-from stream_infer.flow.notices import CallDone, ForwardDone, ForwardFailed, TaskId
+from stream_infer.flow.notices import CallDone, Ended, TaskId
 from stream_infer.flow.ports import Answerer
 from stream_infer.flow.task import Snapshot
 from stream_infer.flow.transport import Partition
@@ -60,7 +60,7 @@ class WorldForwarder(SimForwarder):
         command.matrix.setflags(write=False)
         super().submit(command)
 
-    def finished(self, wait_ms: int) -> list[ForwardDone | ForwardFailed]:
+    def finished(self, wait_ms: int) -> list[Ended]:
         """As SimForwarder.finished, nothing while held."""
         if self._clock() < self.held_until:
             self._wait(wait_ms)

@@ -18,6 +18,7 @@ import numpy as np
 from stream_infer.decide.settings import Where
 from stream_infer.features.settings import Aggregate
 from stream_infer.feedback_settings import FeedbackSettings
+from stream_infer.flow.channel import TOLD
 from stream_infer.flow.commands import Call
 from stream_infer.flow.ports import Answerer
 from stream_infer.records import Column, Numbers, Text
@@ -118,7 +119,7 @@ class Oracle:
         handed: Mapping[tuple[str, int, int], list[_Entry]],
     ) -> Iterator[_Entry]:
         for source in section.inputs:
-            if source.stream == "models":
+            if source.stream in TOLD:
                 continue
             stream = self.plan.streams[source.stream]
             if source.sources:

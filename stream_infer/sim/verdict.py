@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from stream_infer.flow.channel import TOLD
 from stream_infer.flow.learning import Learning
 from stream_infer.flow.versions import MARK_KEY
 from stream_infer.learn.stats import MILLI, WEIGHT_MAX
@@ -67,7 +68,7 @@ def history_of(world: World) -> History:
     flowing = {}
     for section in sections:
         columns = [
-            i.stream for i in section.inputs if i.stream != "models" for _ in range(plan.streams[i.stream].partitions if i.is_global else 1)
+            i.stream for i in section.inputs if i.stream not in TOLD for _ in range(plan.streams[i.stream].partitions if i.is_global else 1)
         ]
         flowing[plan.streams[section.flowing].topic] = columns.index(section.flowing)
     return History(

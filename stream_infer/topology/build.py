@@ -19,6 +19,7 @@ from stream_infer.topology.read import read
 from stream_infer.topology.values import Section
 
 MODELS_STREAM = "models"  # the internal stream of versions; users' streams cannot have the name
+CHANGES_STREAM = "changes"  # the internal stream of changes by hand
 
 
 def load(text: str, file: str, files: Files, base: str = ".") -> Plan:
@@ -52,6 +53,9 @@ def build(checked: Checked, base: str = ".") -> Plan:
     has_models = any(i.stream == MODELS_STREAM for section in sections for i in section.inputs) or learning is not None
     if has_models:
         streams[MODELS_STREAM] = StreamPlan(MODELS_STREAM, f"{name}.models", "", 1, framing="bare", compacted=True)
+    has_changes = any(i.stream == CHANGES_STREAM for section in sections for i in section.inputs)
+    if has_changes:
+        streams[CHANGES_STREAM] = StreamPlan(CHANGES_STREAM, f"{name}.changes", "", 1, framing="bare")
     emit = _emit(checked)
     limits = spec.top.section("limits")
     assert limits is not None
@@ -65,6 +69,7 @@ def build(checked: Checked, base: str = ".") -> Plan:
         models_topic=f"{name}.models" if has_models else "",
         decisions_topic=f"{name}.decisions",
         cuts_topic=f"{name}.cuts",
+        changes_topic=f"{name}.changes" if has_changes else "",
         rows_in_flight_max=limits.integer("rows_in_flight_max"),
         wait_ms_max=limits.integer("wait_ms_max"),
         client=client_settings(spec, base),

@@ -129,6 +129,8 @@ def _inputs(checked: Checked, draft: Draft) -> tuple[InputPlan, ...]:
     whole.setdefault(draft.flowing, False)
     if any(_has_versions(checked, stage) for stage in stages):
         whole["models"] = True
+    if any(_has_changes(checked, stage) for stage in stages):
+        whole["changes"] = True
     sources = draft.parent.partitions if draft.parent is not None else 0
     return tuple(
         InputPlan(name, rank, is_global, sources if name == draft.flowing else 0) for rank, (name, is_global) in enumerate(whole.items())
@@ -139,6 +141,13 @@ def _has_versions(checked: Checked, stage: Section) -> bool:
     if stage.kind not in ("model", "bandit"):
         return False
     return stage.kind == "bandit" or any(checked.spec.models[model].has("learns") for model in asked_models(stage))
+
+
+def _has_changes(checked: Checked, stage: Section) -> bool:
+    """Whether what answers can be changed by hand while the stage runs. Elsewhere nothing is read for it."""
+    if stage.kind not in ("model", "bandit"):
+        return False
+    return any("versions" in checked.spec.models[model].given for model in asked_models(stage))
 
 
 def learn_section(checked: Checked, sections: list[SectionPlan]) -> SectionPlan | None:

@@ -11,7 +11,7 @@ from stream_infer.topology.suggest import closest, listed
 from stream_infer.topology.values import Findings, Section, Spec, Value
 
 # Names that the plan gives to streams and sections of its own.
-RESERVED = ("main", "learn", "models", "joined", "decisions", "cuts", "state")
+RESERVED = ("main", "learn", "models", "joined", "decisions", "cuts", "changes", "state")
 
 
 def check_names(spec: Spec, found: Findings) -> list[str]:

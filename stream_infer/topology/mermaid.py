@@ -58,7 +58,7 @@ def _arrows(plan: Plan, section: SectionPlan, number: int, topics: dict[str, str
             arrows += [f"  s{number}_{decided} --> {here}", f"  {node(step.feedback)} -.-> {here}", f"  {here} --> {node(step.joined_to)}"]
         elif isinstance(step, LearnStep):
             arrows.append(f"  {here} --> {node('models')}")
-    if any(source.stream == "models" for source in section.inputs):
+    for told in [source.stream for source in section.inputs if source.stream in ("models", "changes")]:
         decided = next(j for j, step in enumerate(section.steps) if isinstance(step, DecideStep))
-        arrows.append(f"  {node('models')} -.-> s{number}_{decided}")
+        arrows.append(f"  {node(told)} -.-> s{number}_{decided}")
     return arrows

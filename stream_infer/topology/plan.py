@@ -218,6 +218,7 @@ class Plan:
     models_topic: str = ""
     decisions_topic: str = ""
     cuts_topic: str = ""
+    changes_topic: str = ""
     rows_in_flight_max: int = 20_000
     wait_ms_max: int = 200
     client: dict[str, str] = field(default_factory=dict)

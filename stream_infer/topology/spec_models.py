@@ -18,6 +18,12 @@ from stream_infer.topology.shape import (
 from stream_infer.topology.spec_names import FIELD, PATH
 
 _BATCH = Setting("batch", section("batch"), "how many rows one forward pass takes", "{rows_max: 512}")
+_VERSIONS = Setting(
+    "versions",
+    section("versions"),
+    "new versions of it can be published, promoted and rolled back while it runs (`stream-infer models`)",
+    "{kept: 1}",
+)
 _INPUTS = Setting(
     "inputs",
     listing(either(FIELD, section("input")), at_least=1),
@@ -48,6 +54,7 @@ MODELS = (
             "makes it learn from the rows that a learn stage brings",
             "{by: sgd, rate: 0.01}",
         ),
+        _VERSIONS,
         _BATCH,
     ),
     place(
@@ -69,6 +76,7 @@ MODELS = (
         _SHA256,
         Setting("trusted", BOOLEAN, "a .pt2 file is a program: say here that you trust its author", "true", default=False),
         Setting("device", text(pattern=r"cpu|cuda(:[0-9]{1,2})?", words="cpu, cuda or cuda:0"), "where it runs", "cuda:0", default="cpu"),
+        _VERSIONS,
         _BATCH,
     ),
     place(
@@ -94,6 +102,18 @@ MODELS = (
             listing(number(above=0, high=1e12), at_least=1),
             "with `cost`: upper edges, ascending; rows of a batch lie between the same two, and each counts as the upper one",
             "[64, 128, 512]",
+        ),
+    ),
+    place(
+        "versions",
+        "versions",
+        "Versions of a model that are published while it runs. Write {} for the defaults.",
+        Setting(
+            "kept",
+            integer(low=1, high=64),
+            "how many versions stay in memory beside the one that answers: a rollback to one of them is instant",
+            "1",
+            default=1,
         ),
     ),
     place(
