@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stream_infer.cli_models import add_models
 from stream_infer.cli_replay import explain_arguments, replay_arguments
 from stream_infer.errors import EnvironmentMissing, Problem, StreamInferError, TopologyError
 from stream_infer.topology.plan import Plan
@@ -312,6 +313,7 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="begin", type=_time, default=None, metavar="TIME", help="first event time to send (default: the whole year)"
     )
     demo.add_argument("--to", dest="end", type=_time, default=None, metavar="TIME", help="event time before which to stop")
+    add_models(commands, load_plan, _dev_bootstrap)
     sim = command("sim", _sim, "run topologies on the simulated broker with crashes, rebalances and late records")
     sim.add_argument("--seed", type=int, default=0)
     sim.add_argument("--seeds", type=int, default=1, help="how many seeds, counted from --seed")

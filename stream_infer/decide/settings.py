@@ -37,7 +37,7 @@ LATE_WORDS = {
 class PolicySettings:
     """How an arm is drawn. kind: fixed | epsilon_greedy | thompson | maillard.
 
-    prior: (wins, losses) of the Beta prior for thompson. share_min: every arm keeps at least this share.
+    prior: (wins, losses) of the Beta prior for thompson. share_min: every arm keeps at least this share. shares: of a split, by arm.
     """
 
     kind: str
@@ -45,3 +45,4 @@ class PolicySettings:
     prior: tuple[float, float] = (1.0, 1.0)
     share_min: float = 0.0
     seed: int = 0
+    shares: tuple[float, ...] = ()

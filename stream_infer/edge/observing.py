@@ -95,6 +95,12 @@ class Observer:
         for name, version in stats.versions.items():
             if name in self._worker.plan.models and self._delta(f"version {name}", version):
                 telemetry.model_live(name, str(version))
+        for name in {*stats.installs, *stats.install_failures}:
+            installs, failures = stats.installs.get(name, 0), stats.install_failures.get(name, 0)
+            telemetry.model_installed(name, self._delta(f"installs {name}", installs), self._delta(f"failures {name}", failures))
+        for name, versions in stats.in_effect.items():
+            if self._delta(f"in effect {name}", max(versions.values())):
+                telemetry.model_live(name, str(max(versions.values())))
         self._latencies()
         for step in self._feedback:
             self._feedback_of(step.name)
@@ -209,5 +215,8 @@ class Observer:
             "commits": pace.commits,
             "aborts": pace.aborts,
             "versions": dict(stats.versions),
+            "in_effect": {name: dict(versions) for name, versions in stats.in_effect.items()},
+            "install_failures": dict(stats.install_failures),
+            "install_failed_last": dict(stats.install_failed_last),
             "rows_max": {name: self._worker.flow.sizing.rows(name) for name in self._worker.plan.models},
         }

@@ -110,6 +110,11 @@ class Telemetry(Collector):
         """Rows came to a stage after their deadline. what: became of them."""
         self._add("rows_late_total", rows, stage, what)
 
+    def model_installed(self, model: str, installs: int, failures: int) -> None:
+        """Published versions that were, and could not be, installed."""
+        self._add("model_installs_total", installs, model)
+        self._add("model_install_failures_total", failures, model)
+
     def model_live(self, model: str, version: str) -> None:
         """`version` of a model answers from now on; the version before is forgotten."""
         with self._lock:

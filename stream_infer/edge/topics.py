@@ -43,7 +43,7 @@ def create_topics(bootstrap: str, wanted: Sequence[tuple[str, int, bool]], clien
                 expected=str(partitions),
                 fix=f"write partitions: {there[name]} in the topology, or delete the topic (and its records)",
             )
-    fresh = [NewTopic(name, partitions, config=_config(compacted)) for name, partitions, compacted in wanted if name not in there]
+    fresh = [NewTopic(name, partitions, config=_config(name, compacted=compacted)) for name, partitions, compacted in wanted if name not in there]
     if not fresh:
         return []
     admin = AdminClient(connection(bootstrap, client))
@@ -105,6 +105,8 @@ def _wait_for(bootstrap: str, client: Mapping[str, str], wanted: Mapping[str, in
         time.sleep(0.05)
 
 
-def _config(compacted: bool) -> dict[str, str]:
+def _config(name: str, *, compacted: bool) -> dict[str, str]:
+    if name.endswith(".changes"):
+        return {"retention.ms": "-1"}  # who changed what is kept for ever, and a new task reads all of it
     # Tombstones stay a day: longer than any worker that is still to read them should be away.
     return {"cleanup.policy": "compact", "delete.retention.ms": "86400000"} if compacted else {}

@@ -33,9 +33,11 @@ def test_a_record_says_what_it_was_given() -> None:
     assert read_record(b'{"format": 2}') is None, "of a later program"
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"nonsense", b'{"format": 1}', b'{"format": 1, "what": "promote"}', b'{"format":1,"what":"in effect"}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"nonsense", b'{"format": 1}', b'{"format": 1, "what": "promote"}', b'{"format":1,"what":"in effect"}']
+)
 def test_what_is_no_record_is_refused_and_nothing_else_is_raised(data: bytes) -> None:
-    with pytest.raises(ModelError, match="the record is no change"):
+    with pytest.raises(ModelError, match="no change"):
         read_record(data)
 
 
@@ -117,7 +119,7 @@ def test_golden_questions_tell_models_apart() -> None:
     data, digest = golden(model())
     check_golden(model(), data, digest, "m v1")
     check_golden(model(2.0 + WITHIN / 10), data, digest, "m v1")  # rounding of another machine
-    with pytest.raises(ModelError, match="golden question . is answered otherwise"):
+    with pytest.raises(ModelError, match=r"golden question . is answered otherwise"):
         check_golden(model(2.01), data, digest, "m v1")
     with pytest.raises(ModelError, match="another width"):
         check_golden(model(columns=4), data, digest, "m v1")
