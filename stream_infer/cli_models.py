@@ -26,7 +26,9 @@ def add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser], lo
     words = "see and change which versions answer, while the topology runs"
     group = commands.add_parser("models", help=words, description=words).add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(name: str, does: Callable[[argparse.Namespace, Plan, str], int], help_text: str, *, named: bool = True) -> argparse.ArgumentParser:
+    def command(
+        name: str, does: Callable[[argparse.Namespace, Plan, str], int], help_text: str, *, named: bool = True
+    ) -> argparse.ArgumentParser:
         made = group.add_parser(name, help=help_text, description=help_text)
         made.add_argument("topology", type=Path)
         if named:
@@ -56,6 +58,7 @@ def add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser], lo
     publish.add_argument("--metric", action="append", default=[], metavar="NAME=NUMBER", help="how it did when it was trained")
     publish.add_argument("--trained-on", action="append", default=[], metavar="TOPIC[PARTITION]=FROM:TO", help="the offsets that are in it")
     publish.add_argument("--made-from", action="append", default=[], metavar="MODEL=VERSION", help="versions of the models that feed it")
+    publish.add_argument("--sha256", help="which the bytes must have; a URL needs it")
     publish.add_argument("--admit", action="append", default=[], metavar="MODULE", help="as for `run`")
     publish.add_argument("--promote", action="store_true", help="let it answer at once")
     for name, help_text in (
@@ -109,6 +112,7 @@ def _publish(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -> int:
     origin = Origin(
         trained_on=dict(_range(name, text) for name, text in _pairs(wanted.trained_on, "--trained-on")),
         metrics={name: _number(text, "--metric") for name, text in _pairs(wanted.metric, "--metric")},
+        sha256=wanted.sha256,
     )
     manifest, golden = prepare(plan, wanted.name, wanted.artifact, origin, model_classes(wanted.admit))
 
@@ -168,7 +172,9 @@ def _share(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -> int:
     from stream_infer.models.rollout import RESTART, SHARE, Change
     from stream_infer.topology.plan import DecideStep
 
-    steps = {s.name: s for section in plan.sections for s in section.steps if isinstance(s, DecideStep) and s.policy.kind in ("split", "canary")}
+    steps = {
+        s.name: s for section in plan.sections for s in section.steps if isinstance(s, DecideStep) and s.policy.kind in ("split", "canary")
+    }
     if wanted.name not in steps:
         raise EnvironmentMissing(f"stage {wanted.name} has no shares to set", expected=f"one of: {', '.join(steps) or 'none here'}")
     arms = steps[wanted.name].arms
@@ -187,15 +193,17 @@ def _shares(given: dict[str, float], arms: tuple[str, ...]) -> tuple[tuple[str, 
     total = sum(given.values())
     if unknown or len(absent) > 1 or min(given.values(), default=-1.0) < 0 or abs(total - 1.0) > 1e-9:
         expected = f"shares from 0 to 1 of {', '.join(arms)} that sum to 1"
-        raise EnvironmentMissing("these are no shares", got=", ".join(f"{arm}={share:g}" for arm, share in given.items()), expected=expected)
+        raise EnvironmentMissing(
+            "these are no shares", got=", ".join(f"{arm}={share:g}" for arm, share in given.items()), expected=expected
+        )
     return tuple((arm, given[arm]) for arm in arms)
 
 
 def _versioned(plan: Plan, name: str) -> None:
     known = [model for model, settings in plan.models.items() if settings.versions_kept is not None]
     if name not in known:
-        fix = f"add `versions: {{}}` to the model, and restart the topology once; there are: {', '.join(known) or 'none'}"
-        raise EnvironmentMissing(f"model {name}: no version of it can be published", expected="a model with `versions`", fix=fix)
+        fix = f"add `versions_kept: 1` to the model, and restart the topology once; there are: {', '.join(known) or 'none'}"
+        raise EnvironmentMissing(f"model {name}: no version of it can be published", expected="a model with `versions_kept`", fix=fix)
 
 
 def _known(plan: Plan, name: str) -> None:

@@ -43,8 +43,8 @@ class Control:
         if not plan.changes_topic:
             raise EnvironmentMissing(
                 f"topology {plan.name}: nothing of it can be changed while it runs",
-                expected="a model with `versions`, or a split or canary stage",
-                fix="add `versions: {}` to a model, and restart the topology once",
+                expected="a model with `versions_kept`, or a split or canary stage",
+                fix="add `versions_kept: 1` to a model, and restart the topology once",
             )
         self._plan, self._bootstrap = plan, bootstrap
         client = resolved(plan.client)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stream_infer.edge.control import Entry
+from stream_infer.features.settings import FeatureSettings, LookupSettings
 from stream_infer.models.rollout import FAILED, IN_EFFECT, Book, Change, Told, read_record
 from stream_infer.topology.lineage import downstream, due, in_force, upstream
 from stream_infer.topology.plan import DecideStep, Plan
@@ -15,7 +16,7 @@ Answer = tuple[dict[str, Any], str]
 
 
 def listed(plan: Plan, entries: Sequence[Entry]) -> Answer:
-    """Every model with `versions` and every stage with shares: what is to answer, what does, what is due."""
+    """Every model with `versions_kept` and every stage with shares: what is to answer, what does, what is due."""
     book = Book.of(entry.value for entry in entries)
     late = due(plan, book)
     found: dict[str, Any] = {}
@@ -25,7 +26,13 @@ def listed(plan: Plan, entries: Sequence[Entry]) -> Answer:
             continue
         wanted, pinned = book.wanted(name)
         effect = in_effect(book, name)
-        found[name] = {"kind": settings.kind, "wanted": wanted, "pinned": pinned, "due": list(late.get(name, ())), "in_effect": _json(effect)}
+        found[name] = {
+            "kind": settings.kind,
+            "wanted": wanted,
+            "pinned": pinned,
+            "due": list(late.get(name, ())),
+            "in_effect": _json(effect),
+        }
         words = [f"{name}: v{wanted}", f"of {max(book.versions(name), default=0)}"]
         words += ["pinned"] if pinned else []
         behind = sorted({told.version for told in effect.values() if told.version != wanted})
@@ -56,7 +63,9 @@ def shown(plan: Plan, entries: Sequence[Entry], name: str) -> Answer:
     effect = in_effect(book, name)
     head = f"{name}: v{wanted} is to answer" + (", pinned" if pinned else "") if name in plan.models else name
     lines = [head, *(f"  due: {why}" for why in late)]
-    lines += [f"  v{told.version} from partition {told.partition} offset {told.offset} ({told.topic})" for _, told in sorted(effect.items())]
+    lines += [
+        f"  v{told.version} from partition {told.partition} offset {told.offset} ({told.topic})" for _, told in sorted(effect.items())
+    ]
     versions = [change.manifest for change in book.versions(name).values() if change.manifest is not None]
     if versions:
         lines.append("versions")
@@ -122,10 +131,15 @@ def traced(plan: Plan, entries: Sequence[Entry], name: str) -> Answer:
     lines = []
 
     def trace(model: str, depth: int) -> None:
-        manifest = in_force(plan, book, model)
+        manifest = in_force(book, model)
         version = book.wanted(model)[0]
         data = {} if manifest is None else {place: list(offsets) for place, offsets in manifest.trained_on.items()}
-        found["models"][model] = {"version": version, "trained_on": data, "upstream": list(upstream(plan, model)), "due": list(late.get(model, ()))}
+        found["models"][model] = {
+            "version": version,
+            "trained_on": data,
+            "upstream": list(upstream(plan, model)),
+            "due": list(late.get(model, ())),
+        }
         indent = "  " * depth
         lines.append(f"{indent}{model} v{version}" + (f"  due: {'; '.join(late[model])}" if model in late else ""))
         lines.extend(f"{indent}  data: {place} offsets {begin} to {end}" for place, (begin, end) in data.items())
@@ -151,6 +165,6 @@ def _users(plan: Plan, name: str) -> list[str]:
     for section in plan.sections:
         for step in section.steps:
             settings = getattr(step, "settings", None)
-            if step.name == name and hasattr(settings, "columns"):
+            if step.name == name and isinstance(settings, FeatureSettings | LookupSettings):
                 made |= set(settings.columns())
     return [model for model, settings in plan.models.items() if any(entry.field in made for entry in settings.inputs)]

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stream_infer.edge.workers import read_artifact
-from stream_infer.models.base import Model, Registry, model_error
+from stream_infer.edge.artifacts import read_artifact
+from stream_infer.models.base import Model, Registry
 from stream_infer.models.load import load_model
 from stream_infer.models.manifest import Manifest, golden_inputs, write_golden
 from stream_infer.topology.lineage import features_digest
@@ -18,19 +18,18 @@ from stream_infer.topology.plan import Plan
 
 @dataclass(frozen=True)
 class Origin:
-    """What the publisher says of a version beside its bytes. As in Manifest."""
+    """What the publisher says of a version beside its bytes, as in Manifest. sha256: which the bytes must have; a URL needs it."""
 
     trained_on: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     made_from: Mapping[str, int] = field(default_factory=dict)
+    sha256: str | None = None
 
 
 def prepare(plan: Plan, name: str, artifact: str, origin: Origin, registry: Registry) -> tuple[Manifest, bytes]:
     """(manifest, still without version and parent, golden answers). Raises ModelError for what no worker could install."""
-    settings = replace(plan.models[name], artifact=artifact, sha256=None)
-    data = read_artifact(settings, plan.base)
-    if data is None:
-        raise model_error("there is no artifact", name)
+    data = read_artifact(artifact, plan.base, origin.sha256)
+    settings = replace(plan.models[name], artifact=artifact)
     digest = hashlib.sha256(data).hexdigest()
     model = load_model(replace(settings, sha256=digest), data, registry)
     inputs = golden_inputs(len(model.columns))

@@ -1,4 +1,4 @@
-"""edge.version_loading: a manifest to a model that is ready to answer. manifest, workers.read_artifact → *version_loading* → installing."""
+"""edge.version_loading: a manifest to a model that is ready to answer. manifest, artifacts → *version_loading* → installing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream_infer.edge.workers import read_artifact
+from stream_infer.edge.artifacts import read_artifact
 from stream_infer.errors import ModelError
 from stream_infer.flow.commands import Install
 from stream_infer.models.base import Model, Registry, model_error
@@ -29,7 +29,7 @@ def load_version(settings: ModelSettings, manifest: Manifest, golden: bytes, bas
             "the version is of another kind", label, got=manifest.kind, expected=settings.kind, fix="publish one of the topology's kind"
         )
     published = replace(settings, artifact=manifest.artifact, sha256=manifest.sha256)
-    data = read_artifact(published, base)
+    data = read_artifact(manifest.artifact, base, manifest.sha256)
     model = load_model(published, data, registry)
     check_golden(model, golden, manifest.golden, label)
     for rows in settings.batch.sizes or WARM_ROWS:

@@ -170,7 +170,7 @@ class Standing:
         return replace(self, current=version, pending=None, before=before).tidy()
 
     def failed(self, version: int) -> Standing:
-        """A version could not be installed: the pending one is dropped; in place of the current one (after a restart) comes the one before."""
+        """A version could not be installed: the pending one is dropped; for the current one (after a restart) stands in the one before."""
         if version == self.pending:
             return replace(self, pending=None).tidy()
         assert version == self.current

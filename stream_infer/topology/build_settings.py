@@ -77,7 +77,7 @@ def _outside(section: Section) -> OutsideSettings:
 
 def model_settings(name: str, section: Section) -> ModelSettings:
     """Settings of a model."""
-    batch, learns, versions = section.section("batch"), section.section("learns"), section.section("versions")
+    batch, learns, kept = section.section("batch"), section.section("learns"), section.maybe_number("versions_kept")
     return ModelSettings(
         name=name,
         kind=section.kind,
@@ -89,7 +89,7 @@ def model_settings(name: str, section: Section) -> ModelSettings:
         device=section.maybe_text("device") or "cpu",
         batch=BatchSettings() if batch is None else _batch(batch),
         learns=None if learns is None else _learner(learns),
-        versions_kept=None if versions is None or "versions" not in section.given else versions.integer("kept"),
+        versions_kept=None if kept is None else int(kept),
     )
 
 

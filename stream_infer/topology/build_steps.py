@@ -147,7 +147,7 @@ def _has_changes(checked: Checked, stage: Section) -> bool:
     """Whether what answers can be changed by hand while the stage runs. Elsewhere nothing is read for it."""
     if stage.kind not in ("model", "bandit"):
         return False
-    return any("versions" in checked.spec.models[model].given for model in asked_models(stage))
+    return any(checked.spec.models[model].has("versions_kept") for model in asked_models(stage))
 
 
 def learn_section(checked: Checked, sections: list[SectionPlan]) -> SectionPlan | None:

@@ -56,9 +56,8 @@ def features_digest(plan: Plan, model: str) -> str:
     """sha256 (hex, 16 digits) of how each input of the model comes to be: the entry, and the aggregate or lookup behind its field."""
     sections = asked_in(plan, model)
     steps = [step for section in plan.sections if section.name in sections for step in section.steps]
-    made: list[object] = []
-    for entry in plan.models[model].inputs:
-        made.append([asdict(entry), *(found for step in steps if (found := _made_by(step, entry.field)) is not None)])
+    inputs = plan.models[model].inputs
+    made = [[asdict(entry), *(found for step in steps if (found := _made_by(step, entry.field)) is not None)] for entry in inputs]
     return hashlib.sha256(json.dumps(made, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -73,7 +72,7 @@ def _made_by(step: object, column: str) -> object:
     return None
 
 
-def in_force(plan: Plan, book: Book, model: str) -> Manifest | None:
+def in_force(book: Book, model: str) -> Manifest | None:
     """The manifest of the version that is to answer; None for the topology's own file."""
     version, _ = book.wanted(model)
     change = book.versions(model).get(version)
@@ -84,7 +83,7 @@ def due(plan: Plan, book: Book) -> Mapping[str, tuple[str, ...]]:
     """Models that should be trained again: name → why. Only a version on record says what it was made of."""
     found: dict[str, tuple[str, ...]] = {}
     for model in plan.models:
-        manifest = in_force(plan, book, model)
+        manifest = in_force(book, model)
         made_from = {} if manifest is None else dict(manifest.made_from)
         why = [
             f"model {name} answers with v{now}, it was trained on v{then}"

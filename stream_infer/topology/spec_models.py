@@ -19,10 +19,11 @@ from stream_infer.topology.spec_names import FIELD, PATH
 
 _BATCH = Setting("batch", section("batch"), "how many rows one forward pass takes", "{rows_max: 512}")
 _VERSIONS = Setting(
-    "versions",
-    section("versions"),
-    "new versions of it can be published, promoted and rolled back while it runs (`stream-infer models`)",
-    "{kept: 1}",
+    "versions_kept",
+    integer(low=1, high=64),
+    "versions of it can be published, promoted and rolled back while it runs (`stream-infer models`); so many stay in memory beside "
+    "the one that answers, and a rollback to them is instant (default: no versions)",
+    "1",
 )
 _INPUTS = Setting(
     "inputs",
@@ -102,18 +103,6 @@ MODELS = (
             listing(number(above=0, high=1e12), at_least=1),
             "with `cost`: upper edges, ascending; rows of a batch lie between the same two, and each counts as the upper one",
             "[64, 128, 512]",
-        ),
-    ),
-    place(
-        "versions",
-        "versions",
-        "Versions of a model that are published while it runs. Write {} for the defaults.",
-        Setting(
-            "kept",
-            integer(low=1, high=64),
-            "how many versions stay in memory beside the one that answers: a rollback to one of them is instant",
-            "1",
-            default=1,
         ),
     ),
     place(

@@ -24,7 +24,7 @@ from stream_infer.models.manifest import Manifest, golden_inputs, write_golden
 from tests.support import wait_until
 from tests.support_run import score_case
 
-VERSIONED = "{kind: linear, artifact: twice.safetensors, inputs: [amount], versions: {}}"
+VERSIONED = "{kind: linear, artifact: twice.safetensors, inputs: [amount], versions_kept: 1}"
 
 
 def line(slope: float, columns: tuple[str, ...] = ("amount",)) -> LinearModel:
@@ -155,7 +155,7 @@ def another_kind(bench: Bench, command: Install) -> Install:
         (nan_weights, "NaN"),
         (wrong_width, "another number of inputs"),
         (golden_mismatch, "golden question"),
-        (gone, "no file"),
+        (gone, "no such file"),
         (another_kind, "another kind"),
     ],
 )

@@ -20,7 +20,7 @@ from tests.support_flow import Pay, payment, plan_of
 
 SWAPS = """
 models:
-  probe: {kind: linear, artifact: none.safetensors, inputs: [amount], versions: {kept: 1}}
+  probe: {kind: linear, artifact: none.safetensors, inputs: [amount], versions_kept: 1}
 stages:
   score: {kind: model, from: payments, model: probe}
   out: {kind: emit, from: score, to: scores, commit_interval_ms: 1}
@@ -84,7 +84,7 @@ class Swaps(Pay):
 
 
 def test_nothing_is_read_for_it_where_no_model_has_versions() -> None:
-    plan = plan_of(SWAPS.replace(", versions: {kept: 1}", ""))
+    plan = plan_of(SWAPS.replace(", versions_kept: 1", ""))
     assert plan.changes_topic == ""
     assert [i.stream for i in plan.sections[0].inputs] == ["payments"]
     assert [topic for topic, _, _ in plan.topics if "changes" in topic] == []
