@@ -16,8 +16,8 @@ from stream_infer.features.table import TableState
 from stream_infer.features.windows import FeatureState
 from stream_infer.feedback import Decisions
 from stream_infer.flow.calling import Calling, answered
-from stream_infer.flow.channel import BEGIN, CHANGES, TOLD, VERSIONS
-from stream_infer.flow.commands import Command, Install
+from stream_infer.flow.channel import BEGIN, TOLD
+from stream_infer.flow.commands import Command
 from stream_infer.flow.context import context_inputs
 from stream_infer.flow.cuts import NOT_ANSWERED, Answered, CutEmitter, passes_told
 from stream_infer.flow.deciding import Choice, Decider
@@ -28,13 +28,12 @@ from stream_infer.flow.joining import Joining, both, declined
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.notices import CallDone, Installed, InstallFailed
 from stream_infer.flow.reparting import Repartitioner
-from stream_infer.flow.rollouts import Rollouts
 from stream_infer.flow.rows import Bad, Rows
 from stream_infer.flow.stations import Begun, Line, Refused, Station
 from stream_infer.flow.stats import Stats
-from stream_infer.flow.versions import Static, VersionTable
-from stream_infer.models.rollout import Change, read_record
-from stream_infer.records import Bools, Column, Floats, Ints, Matrix, Text
+from stream_infer.flow.taking_effect import TakingEffect
+from stream_infer.flow.versions import Static
+from stream_infer.records import Bools, Column, Floats, Ints, Matrix
 from stream_infer.state import Store
 from stream_infer.topology.plan import (
     CallStep,
@@ -71,13 +70,9 @@ class Answering:
         deterministic: bool = False,
     ) -> None:
         self._plan, self._section, self._partition, self.stats, self._sizing = plan, section, partition, stats, sizing
-        self._versions = VersionTable(static)
-        self.stores: dict[str, Store] = {VERSIONS: self._versions}
-        self._rollouts: Rollouts | None = None
-        if any(i.stream == CHANGES for i in section.inputs):
-            kept = {name: model.versions_kept for name, model in plan.models.items() if model.versions_kept is not None}
-            self._rollouts = Rollouts(kept, section.name, plan.changes_topic, deterministic=deterministic)
-            self.stores[CHANGES] = self._versions.rollouts = self._rollouts
+        self._effects = TakingEffect(plan, section, partition, static, stats, deterministic=deterministic)
+        self._versions = self._effects.table
+        self.stores: dict[str, Store] = self._effects.stores
         self._features: dict[str, FeatureState] = {}
         self._tables: dict[str, TableState] = {}
         self.joins: list[Joining] = []
@@ -113,7 +108,7 @@ class Answering:
         if isinstance(step, CallStep):
             return Calling(step, next_job, self._told)
         if isinstance(step, DecideStep):
-            decider = Decider(step, plan.streams[section.flowing], plan.models, self._versions, next_job, self._sizing)
+            decider = Decider(step, plan.streams[section.flowing], plan.models, self._effects.table, next_job, self._sizing)
             emits_to = plan.streams[step.emits_to] if step.emits_to is not None else None
             emitter = AnswerEmitter(step, emits_to, plan.decisions_topic, self._partition, section.partitions)
             self.deciding = _Deciding(decider, emitter)
@@ -168,60 +163,20 @@ class Answering:
 
     def _take_effect(self, begun: Begun) -> list[Command]:
         """Versions of the chunk, just before its rows are decided on: those of the chunks ahead have been."""
-        commands: list[Command] = []
-        for taken in begun.chunk.taken:
-            if taken.channel.stream == CHANGES:
-                commands += self._changed(taken.rows)
-            if taken.channel.stream != VERSIONS:
-                continue
-            column = taken.rows.columns["version"]
-            assert isinstance(column, Text)
-            for blob in column.raw():
-                assert blob is not None
-                version = self._versions.apply(blob)
-                self.stats.version(version.name, version.version)
-                if version.name in self._plan.models:
-                    commands.append(Install(version.name, version.version, version.payload))
-        return commands
-
-    def _changed(self, rows: Rows) -> list[Command]:
-        """Changes by hand, and what canaries of other tasks told. Of versions that were to answer one after the other, the last counts."""
-        column = rows.columns["change"]
-        assert isinstance(column, Text)
-        assert self._rollouts is not None
-        commands: list[Command] = []
-        for blob in column.raw():
-            record = read_record(blob or b"")
-            if isinstance(record, Change):
-                commands += self._rollouts.take(record)
-        self._note_versions()
-        return latest(commands)
-
-    def _note_versions(self) -> None:
-        assert self._rollouts is not None
-        for name in self._plan.models:
-            if name in self._rollouts:
-                self.stats.in_effect.setdefault(name, {})[self._partition] = self._rollouts.current(name)[0]
+        return self._effects.station(begun)
 
     @property
     def held(self) -> bool:
         """Whether a version must be installed before the next chunk."""
-        return self._rollouts is not None and self._rollouts.held
+        return self._effects.held
 
     def installed(self, notice: Installed | InstallFailed) -> list[Command]:
         """A published version is there, or is not to be had."""
-        if self._rollouts is None or notice.model not in self._rollouts:
-            return []
-        commands = self._rollouts.installed(notice)
-        self._note_versions()
-        return commands
+        return self._effects.installed(notice)
 
     def versions_used(self, model: str) -> frozenset[int]:
-        """The published versions of a model that this task may still ask for, of chunks under way too."""
-        if self._rollouts is None or model not in self._rollouts:
-            return frozenset()
-        choices = [choice for choice in self.line.choices() if model in choice.versions]
-        return self._rollouts.used(model).union(choice.versions[model][0] for choice in choices)
+        """The published versions of a model that this task may still ask for."""
+        return self._effects.used(model, self.line.choices())
 
     def waiting(self) -> bool:
         """Whether the chunk that was begun first is still on its way."""
@@ -311,9 +266,8 @@ class Answering:
     def channels(self, streams: list[str], stands_at: Callable[[Chunk | None], tuple[str, int, int]]) -> None:
         """Tell the order of the channels, which offsets in predictions follow, and where rows stand that no chunk, or this one, holds."""
         self._users = np.array([i for i, stream in enumerate(streams) if stream not in TOLD], dtype=np.int64)
-        if self._rollouts is not None:
-            decides = self.line.stations.index(self._decide)
-            self._rollouts.place = lambda: stands_at(self.line.first_before(decides))
+        decides = self.line.stations.index(self._decide)
+        self._effects.place(lambda: stands_at(self.line.first_before(decides)))
 
     def _offsets(self, chunk: Chunk) -> Ints:
         """Where the chunk began, per channel of users' rows."""
@@ -365,14 +319,5 @@ class Answering:
             joining.marked = mark
         if self._repartitioner is not None and isinstance(extra, dict):
             self._repartitioner.marked = extra["repartitioned"]
-        again: list[Command] = [Install(v.name, v.version, v.payload) for v in self._versions.installed() if v.name in self._plan.models]
-        if self._rollouts is not None:
-            self._note_versions()
-            again += self._rollouts.restored()
-        return again
+        return self._effects.restored()
 
-
-def latest(commands: list[Command]) -> list[Command]:
-    """Without installs of a model that another one of it follows: nothing is loaded only to be passed over."""
-    last = {c.model: c for c in commands if isinstance(c, Install)}
-    return [c for c in commands if not isinstance(c, Install) or last[c.model] is c]
