@@ -91,8 +91,8 @@ def _look(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -> int:
 
 
 def _compare(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -> int:
-    from stream_infer.edge.version_comparing import compared
     from stream_infer.edge.control import Control
+    from stream_infer.edge.version_comparing import compared
 
     _versioned(plan, wanted.name)
     print(compared(plan, bootstrap, Control(plan, bootstrap).book(), wanted.name, *wanted.versions), end="")

@@ -34,10 +34,27 @@ LATE_WORDS = {
 
 
 @dataclass(frozen=True)
+class CanarySettings:
+    """steps: the challenger's shares, ascending; every_ms: event time of each; rows_min: so many rows of the challenger are judged at least.
+
+    rejects_above: it goes when it rejects so much more of its rows than the champion, beyond doubt. differ_by, differ_share_max: it goes
+    when more than this share of its answers is further than differ_by from what the champion would have said (None: nobody asks).
+    """
+
+    steps: tuple[float, ...]
+    every_ms: int
+    rows_min: int = 100
+    rejects_above: float = 0.01
+    differ_by: float | None = None
+    differ_share_max: float = 0.1
+
+
+@dataclass(frozen=True)
 class PolicySettings:
-    """How an arm is drawn. kind: fixed | epsilon_greedy | thompson | maillard.
+    """How an arm is drawn. kind: fixed | epsilon_greedy | thompson | maillard | split | canary.
 
     prior: (wins, losses) of the Beta prior for thompson. share_min: every arm keeps at least this share. shares: of a split, by arm.
+    by: the field whose value decides the draw of a split or canary, so that equal values get the same arm; None: the prediction id.
     """
 
     kind: str
@@ -46,3 +63,10 @@ class PolicySettings:
     share_min: float = 0.0
     seed: int = 0
     shares: tuple[float, ...] = ()
+    by: str | None = None
+    canary: CanarySettings | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether rewards change it."""
+        return self.kind not in ("fixed", "split", "canary")

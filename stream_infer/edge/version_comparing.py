@@ -15,6 +15,7 @@ from stream_infer.flow.rows import GOOD, Intake
 from stream_infer.models.rollout import Book
 from stream_infer.topology.plan import DecideStep, FeedbackStep, Plan
 
+NO_RECORD = "(the file of the topology)"
 NEEDED = ("prediction_id", "answer", "model", "model_version")
 
 
@@ -47,9 +48,8 @@ def compared(plan: Plan, bootstrap: str, book: Book, name: str, one: int, two: i
             known = ", ".join(f"v{number}" for number in (0, *versions))
             raise EnvironmentMissing(f"model {name} has no v{version}", expected=f"one of: {known}")
     left, right = ({} if not v or (m := versions[v].manifest) is None else m.json() for v in (one, two))
-    for key in sorted({*left, *right} - {"version"}):
-        if left.get(key) != right.get(key):
-            lines.append(f"  {key}: {left.get(key, '(the file of the topology)')} → {right.get(key, '(the file of the topology)')}")
+    keys = [key for key in sorted({*left, *right} - {"version"}) if left.get(key) != right.get(key)]
+    lines += [f"  {key}: {left.get(key, NO_RECORD)} → {right.get(key, NO_RECORD)}" for key in keys]
     tallies = tally(plan, bootstrap, name)
     lines += [f"  v{version}: {tallies.get(version, Tally()).words()}" for version in (one, two)]
     return "".join(f"{line}\n" for line in lines)

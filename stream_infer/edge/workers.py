@@ -44,7 +44,7 @@ class InProcess:
         self._open = 0  # forwards that the thread has not answered
 
     def install(self, command: Install) -> None:
-        """Load a learned version (of more than VERSIONS_KEPT of a model, the one that was used longest ago goes); begin with a published one."""
+        """Load a learned version; of more than VERSIONS_KEPT of a model, the one used longest ago goes. Published ones are begun with."""
         if command.manifest is not None:
             assert self._installer is not None, f"nothing can install model {command.model}"
             self._installed += self._installer.ask(command)

@@ -109,6 +109,7 @@ class Answering:
             return Calling(step, next_job, self._told)
         if isinstance(step, DecideStep):
             decider = Decider(step, plan.streams[section.flowing], plan.models, self._effects.table, next_job, self._sizing)
+            decider.shares_now = self._effects.shares_of(step)
             emits_to = plan.streams[step.emits_to] if step.emits_to is not None else None
             emitter = AnswerEmitter(step, emits_to, plan.decisions_topic, self._partition, section.partitions)
             self.deciding = _Deciding(decider, emitter)
@@ -152,8 +153,10 @@ class Answering:
     def _decide(self, begun: Begun) -> list[Command]:
         if begun.flowing is None or self.deciding is None:
             return []
+        canary = self._effects.canary
+        told = [] if canary is None else canary.at(begun.chunk.number, int(begun.flowing.keys[0]))
         begun.choice, begun.left_out, asked = self.deciding.decider.begin(begun.flowing)
-        return asked
+        return told + asked
 
     def _explain(self, explaining: Explaining, begun: Begun) -> list[Command]:
         if begun.choice is None:
@@ -209,6 +212,8 @@ class Answering:
         decisions = None
         if choice is not None and self.deciding is not None:
             ok = answered(choice)
+            if self._effects.canary is not None:
+                self._effects.canary.answered(chunk.number, choice, ok)
             context = self.context.matrix(choice)
             commands += self._answer(begun, choice, ok, context)
             decisions = self._decisions(choice, ok, context)

@@ -80,6 +80,7 @@ class Decider:
         self._sizing = sizing or Sizing({name: model.batch for name, model in models.items()}, live=False)
         self.vectorisers = {name: Vectoriser(models[name].inputs) for name in dict.fromkeys(step.arms + step.shadows)}
         self._shares: tuple[int, Floats] | None = None
+        self.shares_now: Callable[[], tuple[int, Floats]] | None = None  # of a split or canary
         self.choices: list[Choice] = []
         self.recorded: Told | None = None
 
@@ -101,7 +102,7 @@ class Decider:
             return None, left_out, []
         ids = self.ids(flowing)
         version, shares = self._policy()
-        arm = draw(shares, uniform(hash64(ids), self.step.policy.seed))
+        arm = draw(shares, uniform(hash64(self._drawn_by(flowing, ids)), self.step.policy.seed))
         current = {name: self._versions.current(name) for name in self.vectorisers}
         choice = Choice(flowing, ids, arm, shares[arm], shares, version, current)
         choice.wall_ms = self._sizing.wall_ms if deadline is not None else None
@@ -147,8 +148,15 @@ class Decider:
         """The ids of the rows: their own, or their address."""
         return row_ids(self._stream, flowing)
 
+    def _drawn_by(self, flowing: Flowing, ids: Text) -> Text:
+        """What the draw is a function of."""
+        by = self.step.policy.by
+        return ids if by is None else as_text(flowing.columns[by])
+
     def _policy(self) -> tuple[int, Floats]:
         """The policy's version and its exact propensities, computed once per version."""
+        if self.shares_now is not None:
+            return self.shares_now()
         version, payload = self._versions.payload(self.step.name)
         if self._shares is None or self._shares[0] != version:
             stats = ArmStats.from_bytes(payload) if payload else ArmStats.zeros(len(self.step.arms))

@@ -34,7 +34,7 @@ class Learning:
         assert isinstance(step, LearnStep)
         self._plan, self._section, self._step, self._stats = plan, section, step, stats
         decide = next(s for other in plan.sections for s in other.steps if isinstance(s, DecideStep) and s.name == step.policy_of)
-        self._policy = PolicyLearner(len(decide.arms)) if decide.policy.kind != "fixed" else None
+        self._policy = PolicyLearner(len(decide.arms)) if decide.policy.learns else None
         self._context = context_inputs(plan)
         self._learners: dict[str, Learner] = {}
         self.stores: dict[str, Store] = {}

@@ -52,7 +52,7 @@ class Rollouts:
     """
 
     def __init__(self, kept: Mapping[str, int], section: str, changes_topic: str, *, deterministic: bool) -> None:
-        self._kept, self._section, self._topic, self._deterministic = dict(kept), section, changes_topic, deterministic
+        self._kept, self.section, self._topic, self._deterministic = dict(kept), section, changes_topic, deterministic
         self._standings: dict[str, Standing] = {}
         self._changed: set[str] = set()
         self._awaited: set[tuple[str, int]] = set()
@@ -142,7 +142,7 @@ class Rollouts:
 
     def _tell(self, name: str, what: str, version: int, why: str, shares: Shares = ()) -> list[Command]:
         topic, partition, offset = self.place()
-        told = Told(name, what, self.standing(name).number, version, self._section, topic, partition, offset, why, shares)
+        told = Told(name, what, self.standing(name).number, version, self.section, topic, partition, offset, why, shares)
         return [self.tell(told)]
 
     def tell(self, told: Told) -> Produce:

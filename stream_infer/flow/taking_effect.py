@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from stream_infer.flow.canaries import Canary, split_shares
 from stream_infer.flow.channel import CHANGES, VERSIONS
 from stream_infer.flow.commands import Command, Install
 from stream_infer.flow.deciding import Choice
@@ -16,10 +17,10 @@ from stream_infer.flow.rows import Rows
 from stream_infer.flow.stations import Begun
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, VersionTable
-from stream_infer.models.rollout import Change, read_record
-from stream_infer.records import Text
+from stream_infer.models.rollout import Change, Told, read_record
+from stream_infer.records import Floats, Text
 from stream_infer.state import Store
-from stream_infer.topology.plan import Plan, SectionPlan
+from stream_infer.topology.plan import DecideStep, Plan, SectionPlan
 
 
 class TakingEffect:
@@ -32,10 +33,21 @@ class TakingEffect:
         self.table = VersionTable(static)
         self.stores: dict[str, Store] = {VERSIONS: self.table}
         self.rollouts: Rollouts | None = None
+        self.canary: Canary | None = None
         if any(i.stream == CHANGES for i in section.inputs):
             kept = {name: model.versions_kept for name, model in plan.models.items() if model.versions_kept is not None}
             self.rollouts = Rollouts(kept, section.name, plan.changes_topic, deterministic=deterministic)
             self.stores[CHANGES] = self.table.rollouts = self.rollouts
+
+    def shares_of(self, step: DecideStep) -> Callable[[], tuple[int, Floats]] | None:
+        """What gives the shares of a split or canary; None for other policies."""
+        rollouts = self.rollouts
+        if rollouts is None or step.policy.kind not in ("split", "canary"):
+            return None
+        if step.policy.canary is None:
+            return lambda: split_shares(step, rollouts)
+        self.canary = self.stores["canary"] = Canary(step, rollouts, lambda model: self.table.current(model)[0])
+        return self.canary.policy
 
     def place(self, stands_at: Callable[[], tuple[str, int, int]]) -> None:
         """Tell where the first row stands that was not decided on."""
@@ -74,6 +86,8 @@ class TakingEffect:
             record = read_record(blob or b"")
             if isinstance(record, Change):
                 commands += self.rollouts.take(record)
+            elif isinstance(record, Told) and self.canary is not None and record.name == self.canary.name:
+                commands += self.canary.heard(record)
         self._note()
         last = {c.model: c for c in commands if isinstance(c, Install)}
         return [c for c in commands if not isinstance(c, Install) or last[c.model] is c]

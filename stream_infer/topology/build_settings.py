@@ -6,7 +6,7 @@ import math
 
 from stream_infer.attribution import AttributionSettings
 from stream_infer.batching import BatchSettings
-from stream_infer.decide.settings import DeadlineSettings, PolicySettings
+from stream_infer.decide.settings import CanarySettings, DeadlineSettings, PolicySettings
 from stream_infer.features.settings import WIDE, Aggregate, FeatureSettings, Input, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings, RewardSettings
 from stream_infer.functions import BreakerSettings, FunctionSettings, OutsideSettings
@@ -133,6 +133,10 @@ def _input(item: Value) -> Input:
 def policy_settings(stage: Section) -> PolicySettings:
     """How a model or bandit stage draws; a model stage always draws its one model."""
     policy = stage.section("policy")
+    if stage.kind in ("split", "canary"):
+        shares = tuple(_float(item) for item in stage.items("shares"))
+        canary = _canary(stage) if stage.kind == "canary" else None
+        return PolicySettings(stage.kind, seed=stage.integer("seed"), shares=shares, by=stage.maybe_text("by"), canary=canary)
     if stage.kind == "model" or policy is None:
         return PolicySettings("fixed")
     prior = [_float(item) for item in policy.items("prior")] or [1.0, 1.0]
@@ -154,6 +158,17 @@ def attribution_settings(stage: Section) -> AttributionSettings:
         stage.integer("steps"),
         stage.integer("samples"),
         stage.integer("seed"),
+    )
+
+
+def _canary(stage: Section) -> CanarySettings:
+    return CanarySettings(
+        steps=tuple(_float(item) for item in stage.items("steps")),
+        every_ms=ms(stage, "every_s") or 1,
+        rows_min=stage.integer("rows_min"),
+        rejects_above=stage.number("rejects_above"),
+        differ_by=stage.maybe_number("differ_by"),
+        differ_share_max=stage.number("differ_share_max"),
     )
 
 

@@ -14,7 +14,7 @@ from stream_infer.topology.build_settings import (
 )
 from stream_infer.topology.check import Checked
 from stream_infer.topology.check_calls import decider_of
-from stream_infer.topology.check_stages import asked_models
+from stream_infer.topology.check_stages import arms_of, asked_models
 from stream_infer.topology.columns import added_by
 from stream_infer.topology.placement import Draft, keeps_own_rows
 from stream_infer.topology.plan import (
@@ -30,6 +30,7 @@ from stream_infer.topology.plan import (
     SectionPlan,
     Step,
 )
+from stream_infer.topology.spec_names import DECIDERS
 from stream_infer.topology.values import Findings, Section
 from stream_infer.topology.where_text import parse_where
 
@@ -85,7 +86,7 @@ def _call_step(checked: Checked, name: str, stage: Section) -> CallStep:
 
 def _decide_step(checked: Checked, name: str, stage: Section) -> DecideStep:
     fallback = stage.maybe_text("fallback")
-    arms = stage.texts("arms") if stage.kind == "bandit" else (stage.text("model"), *([fallback] if fallback else []))
+    arms = tuple(arms_of(stage)) + ((fallback,) if fallback else ())
     emitting = (emit for _, emit in checked.spec.stages_of("emit") if decider_of(checked.spec, emit.text("from")) == name)
     emits = next((emit.text("to") for emit in emitting), None)
     where = parse_where(stage, checked.columns[stage.text("from")], Findings(checked.spec.file), of="")
@@ -138,16 +139,16 @@ def _inputs(checked: Checked, draft: Draft) -> tuple[InputPlan, ...]:
 
 
 def _has_versions(checked: Checked, stage: Section) -> bool:
-    if stage.kind not in ("model", "bandit"):
+    if stage.kind not in DECIDERS:
         return False
     return stage.kind == "bandit" or any(checked.spec.models[model].has("learns") for model in asked_models(stage))
 
 
 def _has_changes(checked: Checked, stage: Section) -> bool:
     """Whether what answers can be changed by hand while the stage runs. Elsewhere nothing is read for it."""
-    if stage.kind not in ("model", "bandit"):
+    if stage.kind not in DECIDERS:
         return False
-    return any(checked.spec.models[model].has("versions_kept") for model in asked_models(stage))
+    return stage.kind in ("split", "canary") or any(checked.spec.models[model].has("versions_kept") for model in asked_models(stage))
 
 
 def learn_section(checked: Checked, sections: list[SectionPlan]) -> SectionPlan | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from stream_infer.topology.check_calls import decider_of
 from stream_infer.topology.shape import Type, describe, with_article
 from stream_infer.topology.spec import PLACES
+from stream_infer.topology.spec_names import DECIDERS
 from stream_infer.topology.suggest import closest, listed
 from stream_infer.topology.values import Findings, Section, Spec, Value
 
@@ -185,7 +186,7 @@ def _check_used(spec: Spec, found: Findings, used: dict[str, None]) -> None:
         if name not in used:
             expected = f"a stage with `from: {name}`"
             found.at(stage, f"stage `{name}`: nothing reads it", expected=expected, fix="remove it, or let the next stage read it")
-    deciders = dict(spec.stages_of("model", "bandit"))
+    deciders = dict(spec.stages_of(*DECIDERS))
     sources = [stage.maybe_text("from") or "" for _, stage in spec.stages_of("emit", "")]
     emitted = [decider_of(spec, name) or name for name in sources]
     if all(name in deciders for name in emitted):
@@ -210,7 +211,7 @@ def _forgotten(spec: Spec, noun: str) -> bool:
 
 def _check_emits(spec: Spec, found: Findings) -> None:
     emits = list(spec.stages_of("emit"))
-    if not emits and spec.stages and not any(True for _ in spec.stages_of("model", "bandit", "")):
+    if not emits and spec.stages and not any(True for _ in spec.stages_of(*DECIDERS, "")):
         stages = spec.top.get("stages")
         assert stages is not None
         found.at_name(

@@ -11,9 +11,11 @@ from stream_infer.topology.check_explain import check_explain, check_targets
 from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
 from stream_infer.topology.check_online import check_stores
+from stream_infer.topology.check_rollout import check_rollout
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.emit_schema import check_emit
 from stream_infer.topology.placement import Placement
+from stream_infer.topology.spec_names import DECIDERS
 from stream_infer.topology.values import Findings, Section, Spec
 from stream_infer.topology.where_text import parse_where
 
@@ -35,7 +37,7 @@ def check_stages(
             _check_lookup(stage, before, columns, of, found)
         elif stage.kind == "function":
             check_function(spec, stage, before, of, found)
-        elif stage.kind in ("model", "bandit"):
+        elif stage.kind in DECIDERS:
             _check_decider(spec, stage, before, of, found)
         elif stage.kind == "feedback":
             _check_feedback(stage, columns, found)
@@ -57,9 +59,16 @@ def _check_lookup(stage: Section, before: Columns | None, columns: dict[str, Col
         check_column(found, stage.label, named, columns.get(table), col.A_NUMBER, of=f"stream `{table}`")
 
 
+def arms_of(stage: Section) -> list[str]:
+    """Names of the models that may be drawn, in the order of their shares."""
+    if stage.kind == "canary":
+        return [stage.maybe_text("champion") or "", stage.maybe_text("challenger") or ""]
+    return list(stage.texts("arms")) if stage.kind in ("bandit", "split") else [stage.maybe_text("model") or ""]
+
+
 def asked_models(stage: Section) -> list[str]:
     """Names of the models that may answer, then of those that run in the shadow, each once."""
-    arms = list(stage.texts("arms")) if stage.kind == "bandit" else [stage.maybe_text("model") or ""]
+    arms = arms_of(stage)
     fallback = [stage.text("fallback")] if stage.has("fallback") else []
     return list(dict.fromkeys([*arms, *fallback, *stage.texts("shadow")]))
 
@@ -74,6 +83,7 @@ def _check_decider(spec: Spec, stage: Section, before: Columns | None, of: str, 
     parse_where(stage, before, found, of=of)
     check_inputs(spec, stage, asked_models(stage), before, found)
     check_deadline(stage, found)
+    check_rollout(stage, before, of, found)
     check_costs(spec, stage, asked_models(stage), before, found)
     for setting in ("arms", "shadow"):
         seen: set[str] = set()
@@ -124,7 +134,7 @@ def _check_teaching(spec: Spec, found: Findings) -> None:
     for name, stage in spec.stages_of("learn"):
         feedback = spec.stages.get(stage.maybe_text("from") or "")
         decider = spec.stages.get(feedback.maybe_text("predictions") or "") if feedback is not None else None
-        if decider is None or decider.kind not in ("model", "bandit"):
+        if decider is None or decider.kind not in DECIDERS:
             continue
         learners = [model for model in asked_models(decider) if model in spec.models and "learns" in spec.models[model].given]
         if not learners and decider.kind == "model":
@@ -149,7 +159,7 @@ def _check_teaching(spec: Spec, found: Findings) -> None:
 def _check_one_each(spec: Spec, placement: Placement, found: Findings) -> None:
     """What a section, and the learn section, can hold in format 1."""
     for draft in placement.drafts:
-        deciders = [name for name in draft.stages if spec.stages[name].kind in ("model", "bandit")]
+        deciders = [name for name in draft.stages if spec.stages[name].kind in DECIDERS]
         hops = [other.hop for other in placement.drafts if other.parent is draft and other.hop is not None]
         for names, what, expected in (
             (deciders, "answers", "one model or bandit stage for the rows of one stream"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from stream_infer.topology.columns import BINARY, TEXTUAL, WHOLE, Columns
 from stream_infer.topology.hop_schema import OWN_FIELDS
+from stream_infer.topology.spec_names import DECIDERS
 from stream_infer.topology.values import Findings, Section, Spec
 
 
@@ -53,7 +54,7 @@ def place_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None
         if stage.kind == "explain" and (draft := of_stage.get(stage.maybe_text("from") or "")) is not None:
             of_stage[name] = draft
             draft.stages.append(name)
-        if stage.kind not in ("features", "lookup", "function", "model", "bandit"):
+        if stage.kind not in ("features", "lookup", "function", *DECIDERS):
             continue
         here = of_stage.get(stage.maybe_text("from") or "") or _root(spec, stage, drafts)
         if here is None:

@@ -20,8 +20,9 @@ SECONDS = number(above=0, high=1e9)  # 1e9 s are 31 years: more is a slip of the
 MS = integer(low=1, high=86_400_000)
 KEYS = integer(low=1, high=1_000_000_000)
 ROWS_FROM = text(names=("stream", "features stage", "lookup stage", "function stage"))
-DECIDER = text(names=("model stage", "bandit stage"))
-ANSWERED = text(names=("model stage", "bandit stage", "function stage"))
+DECIDERS = ("model", "bandit", "split", "canary")  # kinds of stages that answer rows
+DECIDER = text(names=tuple(f"{kind} stage" for kind in DECIDERS))
+ANSWERED = text(names=(*(f"{kind} stage" for kind in DECIDERS), "function stage"))
 PREDICTION_FIELDS: tuple[str, ...] = tuple(field["name"] for field in json.loads(PREDICTION)["fields"])
 
 KIND_DOC = "what the stage does"

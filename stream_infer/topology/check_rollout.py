@@ -1,0 +1,51 @@
+"""topology.check_rollout: shares that sum to one, steps that ascend, a canary that can be judged. columns → *check_rollout* → check_stages."""
+
+from __future__ import annotations
+
+from stream_infer.topology import columns as col
+from stream_infer.topology.columns import Columns, check_column
+from stream_infer.topology.values import Findings, Section
+
+
+def check_rollout(stage: Section, before: Columns | None, of: str, found: Findings) -> None:
+    """What a split or canary stage says of itself."""
+    check_column(found, stage.label, stage.get("by"), before, col.A_KEY, of=of)
+    if stage.kind == "split":
+        _check_shares(stage, found)
+    elif stage.kind == "canary":
+        _check_canary(stage, found)
+
+
+def _numbers(stage: Section, name: str) -> list[float]:
+    return [item.data for item in stage.items(name) if isinstance(item.data, int | float)]
+
+
+def _check_shares(stage: Section, found: Findings) -> None:
+    shares, arms, value = _numbers(stage, "shares"), len(stage.items("arms")), stage.get("shares")
+    if value is None or not shares or not arms:
+        return
+    if len(shares) != arms:
+        what = f"{stage.label}: {len(shares)} shares for {arms} arms"
+        found.at(value, what, expected="one share for each arm, in their order", fix="add what is missing, or remove what is too much")
+    elif abs(sum(shares) - 1.0) > 1e-9:
+        what = f"{stage.label}: the shares sum to {sum(shares):.10g}"
+        rest = 1.0 - sum(shares[:-1])
+        fix = f"make the last one {rest:.10g}" if rest >= 0 else "lower them"
+        found.at(value, what, expected="shares that sum to 1", fix=fix)
+
+
+def _check_canary(stage: Section, found: Findings) -> None:
+    steps, value, challenger = _numbers(stage, "steps"), stage.get("steps"), stage.get("challenger")
+    if value is not None and steps != sorted(set(steps)):
+        right = ", ".join(f"{step:g}" for step in sorted(set(steps)))
+        found.at(value, f"{stage.label}: `steps` do not ascend", expected="each once, the smallest first", fix=f"write `steps: [{right}]`")
+    if challenger is not None and challenger.data == stage.maybe_text("champion"):
+        found.at(challenger, f"{stage.label}: the challenger is the champion", expected="two models", fix="name the model that is tried")
+    differ, champion = stage.get("differ_by"), stage.maybe_text("champion")
+    if differ is not None and champion is not None and champion not in stage.texts("shadow"):
+        what = f"{stage.label}: `differ_by`, and the champion does not answer the challenger's rows"
+        found.at_name(differ, what, expected="the champion among the models in `shadow`", fix=f"add `shadow: [{champion}]`")
+    share = stage.get("differ_share_max")
+    if share is not None and "differ_share_max" in stage.given and "differ_by" not in stage.given:
+        what = f"{stage.label}: `differ_share_max` without `differ_by`"
+        found.at_name(share, what, expected="both, or neither", fix="add `differ_by: …`")
