@@ -117,7 +117,7 @@ def objection(settings: CanarySettings, seen: Counts) -> str:
 def _share(count: int, rows: int) -> tuple[float, float]:
     """(mean, radius): the mean is within the radius of the truth at every moment at once, but for ALPHA of all runs.
 
-    Normal mixture with ρ = 1 (asymptotic confidence sequence): √((V + ρ) · ln((V + ρ) / (ρ α²))) / n, V = n · p(1 - p).
+    Normal mixture of variance 1 (asymptotic confidence sequence): sqrt((V + 1) · ln((V + 1) / ALPHA²)) / n, where V = n · p · (1 - p).
     """
     if rows == 0:
         return 0.0, 1.0

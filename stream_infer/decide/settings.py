@@ -35,7 +35,7 @@ LATE_WORDS = {
 
 @dataclass(frozen=True)
 class CanarySettings:
-    """steps: the challenger's shares, ascending; every_ms: event time of each; rows_min: so many rows of the challenger are judged at least.
+    """steps: the challenger's shares, ascending; every_ms: event time of each; rows_min: rows of the challenger before it is judged.
 
     rejects_above: it goes when it rejects so much more of its rows than the champion, beyond doubt. differ_by, differ_share_max: it goes
     when more than this share of its answers is further than differ_by from what the champion would have said (None: nobody asks).

@@ -65,7 +65,7 @@ METRICS: dict[str, MetricSettings] = {
     "model_info": MetricSettings(INFO, "Version of a model that answers.", ("model", "model_version")),
     "model_swaps_total": MetricSettings(COUNTER, "Times a model's version was replaced while running.", ("model",)),
     "model_installs_total": MetricSettings(COUNTER, "Published versions that were loaded, warmed and checked.", ("model",)),
-    "model_install_failures_total": MetricSettings(COUNTER, "Published versions that could not be installed; the old one went on.", ("model",)),
+    "model_install_failures_total": MetricSettings(COUNTER, "Published versions that were not to be had; the old one went on.", ("model",)),
     # Is it full?
     "records_in_total": MetricSettings(COUNTER, "Records read.", ("topic",)),
     "records_out_total": MetricSettings(COUNTER, "Records written and committed.", ("topic",)),

@@ -1,4 +1,4 @@
-"""edge.publishing: an artifact to a manifest: loaded and asked here as every worker will load and ask it. cli_models → *publishing* → control."""
+"""edge.publishing: an artifact to a manifest, loaded and asked as workers will do it. cli_models → *publishing* → control."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def prepare(plan: Plan, name: str, artifact: str, origin: Origin, registry: Regi
 
 
 def code_digest(model: Model, factory: object = None) -> str:
-    """sha256 (hex) of the source of the class that makes the model of its bytes, and of the user's factory; "" where no source is to be had."""
+    """sha256 (hex) of the source of the model's class and of the user's factory; "" where no source is to be had."""
     found = hashlib.sha256()
     for thing in (type(model), factory):
         if thing is None:

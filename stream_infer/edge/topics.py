@@ -43,7 +43,8 @@ def create_topics(bootstrap: str, wanted: Sequence[tuple[str, int, bool]], clien
                 expected=str(partitions),
                 fix=f"write partitions: {there[name]} in the topology, or delete the topic (and its records)",
             )
-    fresh = [NewTopic(name, partitions, config=_config(name, compacted=compacted)) for name, partitions, compacted in wanted if name not in there]
+    absent = [topic for topic in wanted if topic[0] not in there]
+    fresh = [NewTopic(name, partitions, config=_config(name, compacted=compacted)) for name, partitions, compacted in absent]
     if not fresh:
         return []
     admin = AdminClient(connection(bootstrap, client))

@@ -1,4 +1,4 @@
-"""edge.version_comparing: two versions of a model: what was published, and how they did. control, looking → *version_comparing* → cli_models."""
+"""edge.version_comparing: two versions of a model, and how they did. control, looking → *version_comparing* → cli_models."""
 
 from __future__ import annotations
 

@@ -153,10 +153,8 @@ class Answering:
     def _decide(self, begun: Begun) -> list[Command]:
         if begun.flowing is None or self.deciding is None:
             return []
-        canary = self._effects.canary
-        told = [] if canary is None else canary.at(begun.chunk.number, int(begun.flowing.keys[0]))
         begun.choice, begun.left_out, asked = self.deciding.decider.begin(begun.flowing)
-        return told + asked
+        return asked
 
     def _explain(self, explaining: Explaining, begun: Begun) -> list[Command]:
         if begun.choice is None:

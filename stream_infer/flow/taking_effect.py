@@ -62,6 +62,8 @@ class TakingEffect:
                 commands += self._learned(taken.rows)
             elif taken.channel.stream == CHANGES:
                 commands += self._changed(taken.rows)
+        if self.canary is not None and begun.flowing is not None:
+            commands += self.canary.at(begun.chunk.number, int(begun.flowing.keys[0]))
         return commands
 
     def _learned(self, rows: Rows) -> list[Command]:

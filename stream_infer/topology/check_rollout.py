@@ -1,4 +1,4 @@
-"""topology.check_rollout: shares that sum to one, steps that ascend, a canary that can be judged. columns → *check_rollout* → check_stages."""
+"""topology.check_rollout: shares that sum to one, steps that ascend. columns → *check_rollout* → check_stages."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def asked_models(stage: Section) -> list[str]:
 
 def answering_models(stage: Section) -> list[str]:
     """Names of the models that may answer."""
-    shadows, answers = stage.texts("shadow"), (*stage.texts("arms"), stage.maybe_text("model"), stage.maybe_text("fallback"))
+    shadows, answers = stage.texts("shadow"), (*arms_of(stage), stage.maybe_text("fallback"))
     return [name for name in asked_models(stage) if name in answers or name not in shadows]
 
 

@@ -6,6 +6,8 @@ from stream_infer.topology.shape import Place, Setting, choice, integer, listing
 from stream_infer.topology.spec_names import FIELD, KIND_DOC, ROWS_FROM, SECONDS
 
 _SEED = Setting("seed", integer(low=0, high=2**63 - 1), "draws are a function of this and of `by`, or the prediction's id", "7", default=0)
+_SHARE = number(above=0, high=1)
+_ROWS = integer(low=1, high=10**9)
 _BY = Setting("by", FIELD, "rows with the same value of this field get the same arm (default: each row is drawn by itself)", "user_id")
 
 
@@ -37,12 +39,24 @@ def rollouts(where: Setting, shadow: Setting, deadline: Setting, late: Setting) 
             where,
             Setting("champion", text(names=("model",)), "the model that answers", "ridge", required=True),
             Setting("challenger", text(names=("model",)), "the model that is tried", "deep", required=True),
-            Setting("steps", listing(number(above=0, high=1), at_least=1), "its shares, ascending; then it has all rows", "[0.01, 0.1, 0.5]", required=True),
+            Setting("steps", listing(_SHARE, at_least=1), "its shares, ascending; then it has all rows", "[0.01, 0.1, 0.5]", required=True),
             Setting("every_s", SECONDS, "event time of each step, at least", "3600", required=True),
-            Setting("rows_min", integer(low=1, high=10**9), "so many rows of the challenger before it is judged, or goes on", "100", default=100),
-            Setting("rejects_above", number(low=0, high=1), "it is rolled back when it rejects so much more of its rows than the champion", "0.01", default=0.01),
+            Setting("rows_min", _ROWS, "so many rows of the challenger before it is judged, or goes on", "100", default=100),
+            Setting(
+                "rejects_above",
+                number(low=0, high=1),
+                "it is rolled back when it rejects so much more of its rows than the champion",
+                "0.01",
+                default=0.01,
+            ),
             Setting("differ_by", number(low=0), "with the champion in `shadow`: answers further apart than this differ", "5"),
-            Setting("differ_share_max", number(low=0, high=1), "with `differ_by`: it is rolled back when a larger share of its answers differs", "0.1", default=0.1),
+            Setting(
+                "differ_share_max",
+                number(low=0, high=1),
+                "with `differ_by`: it is rolled back when a larger share of its answers differs",
+                "0.1",
+                default=0.1,
+            ),
             _BY,
             _SEED,
             shadow,

@@ -28,7 +28,7 @@ def test_a_sound_challenger_takes_over_step_by_step_in_event_time() -> None:
     state, shares = CanaryState(), []
     for second in range(5):
         for chunk in range(second * 10 + 1, second * 10 + 11):
-            state, why = state.at(SETTINGS, chunk, second * 1000)
+            state, _ = state.at(SETTINGS, chunk, second * 1000)
             shares.append(state.share(SETTINGS)) if chunk % 10 == 5 else None
             state = state.counted(chunk, Counts((50, 50)))
     assert shares == [0.1, 0.5, 1.0, 1.0, 1.0]
