@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from stream_infer.flow.commands import Forward, Install
-from stream_infer.flow.notices import ForwardDone, ForwardFailed
+from stream_infer.flow.notices import Ended, ForwardDone, ForwardFailed
 from stream_infer.flow.ports import Forwarder
 from stream_infer.models.answer_table import AnswerTable, CacheSettings, distinct
 from stream_infer.records import Bools, Floats, Ints, Matrix
@@ -90,11 +90,16 @@ class AnswerCache:
             together = replace(together, cost=together.cost * len(asked) / len(hit))
         self._inner.submit(replace(command, matrix=asked, together=together))
 
-    def finished(self, wait_ms: int) -> list[Answer]:
-        """Passes that ended, and those that needed none."""
+    def finished(self, wait_ms: int) -> list[Ended]:
+        """Passes that ended, and those that needed none; versions that were installed."""
         ready, self._ready = self._ready, []
-        came = self._inner.finished(0 if ready else wait_ms)
-        return sorted([*ready, *map(self._whole, came)], key=lambda answer: answer.job)
+        told: list[Ended] = []
+        for came in self._inner.finished(0 if ready else wait_ms):
+            if isinstance(came, ForwardDone | ForwardFailed):
+                ready.append(self._whole(came))
+            else:
+                told.append(came)
+        return [*told, *sorted(ready, key=lambda answer: answer.job)]
 
     def _whole(self, answer: Answer) -> Answer:
         """The answer to all rows that were submitted, where only some were asked."""
