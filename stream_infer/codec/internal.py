@@ -79,6 +79,27 @@ EXPLANATION = """{
 }
 """
 
+SHADOW = """{
+  "type": "record",
+  "name": "Shadow",
+  "namespace": "stream_infer",
+  "doc": "What a model that never answers said of a row, beside the answer.",
+  "fields": [
+    {"name": "prediction_id", "type": "string"},
+    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    {"name": "stage", "type": "string", "doc": "The stage that answered."},
+    {"name": "shadow", "type": "string", "doc": "The model in the shadow."},
+    {"name": "shadow_version", "type": "string"},
+    {"name": "shadow_answer", "type": ["null", "double"], "doc": "Null: it could not say anything."},
+    {"name": "shadow_outputs", "type": {"type": "array", "items": "double"}},
+    {"name": "fault", "type": ["null", "string"], "doc": "Why it could not."},
+    {"name": "model", "type": "string", "doc": "The model that answered."},
+    {"name": "model_version", "type": "string"},
+    {"name": "answer", "type": "double", "doc": "Its answer."}
+  ]
+}
+"""
+
 JOINED = """{
   "type": "record",
   "name": "Joined",

@@ -29,6 +29,7 @@ from stream_infer.flow.merge import Chunk
 from stream_infer.flow.notices import CallDone, Installed, InstallFailed
 from stream_infer.flow.reparting import Repartitioner
 from stream_infer.flow.rows import Bad, Rows
+from stream_infer.flow.shadowing import Shadowing
 from stream_infer.flow.stations import Begun, Line, Refused, Station
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.taking_effect import TakingEffect
@@ -45,6 +46,7 @@ from stream_infer.topology.plan import (
     Plan,
     RepartitionStep,
     SectionPlan,
+    ShadowStep,
 )
 
 
@@ -78,6 +80,7 @@ class Answering:
         self.joins: list[Joining] = []
         self.deciding: _Deciding | None = None
         self._explaining: Explaining | None = None
+        self._shadowing: dict[str, Shadowing] = {}
         self._repartitioner: Repartitioner | None = None
         self.context = context_inputs(plan)
         self.rejects = RejectEmitter(plan.emit.rejects_topic)
@@ -90,7 +93,7 @@ class Answering:
             made = self._add(step, next_job)
             if made is not None:
                 late = after if isinstance(step, CallStep) and step.of_answers else self.line.stations
-                (last if isinstance(step, ExplainStep) else late).append(made)
+                (last if isinstance(step, ExplainStep | ShadowStep) else late).append(made)
         self.line.stations += [self._take_effect, self._decide, *after, *last]
 
     def _add(self, step: object, next_job: Callable[[], int]) -> Station | None:
@@ -118,6 +121,11 @@ class Answering:
             into = self._partition if plan.streams[step.to].partitions == section.partitions else None
             self._explaining = Explaining(plan, step, decide, next_job, into)
             return partial(self._explain, self._explaining)
+        elif isinstance(step, ShadowStep):
+            decide = next(s for s in section.steps if isinstance(s, DecideStep) and s.name == step.decides)
+            into = self._partition if plan.streams[step.to].partitions == section.partitions else None
+            made = self._shadowing[step.name] = Shadowing(plan, step, decide, next_job, self._versions.current, into)
+            return partial(self._shadow, made)
         elif isinstance(step, FeedbackStep):
             joining = Joining(plan, self._partition, step, self.context.width)
             self.joins.append(joining)
@@ -162,6 +170,14 @@ class Answering:
         begun.explained, asked = explaining.begin(begun.choice, answered(begun.choice), self.stats)
         return asked
 
+    def _shadow(self, shadowing: Shadowing, begun: Begun) -> list[Command]:
+        if begun.choice is None:
+            return []
+        shadowed, asked = shadowing.begin(begun.choice, answered(begun.choice))
+        if shadowed is not None:
+            begun.shadowed[shadowing.step.name] = shadowed
+        return asked
+
     def _take_effect(self, begun: Begun) -> list[Command]:
         """Versions of the chunk, just before its rows are decided on: those of the chunks ahead have been."""
         return self._effects.station(begun)
@@ -189,6 +205,8 @@ class Answering:
         explained = self.line.explained(job) if self._explaining is not None else None
         if explained is not None and self._explaining is not None:
             return self._explaining.done(explained, job, outputs) + self.line.go_on()
+        if self._shadowing and (aside := self.line.shadowed(job)) is not None:
+            return self._shadowing[aside[0]].done(aside[1], job, outputs) + self.line.go_on()
         return self.deciding.decider.done(job, outputs, place) + self.line.go_on()
 
     def failed(self, job: int, reason: str) -> list[Command]:
@@ -197,6 +215,8 @@ class Answering:
         explained = self.line.explained(job) if self._explaining is not None else None
         if explained is not None and self._explaining is not None:
             return self._explaining.failed(explained, job, reason) + self.line.go_on()
+        if self._shadowing and (aside := self.line.shadowed(job)) is not None:
+            return self._shadowing[aside[0]].failed(aside[1], job, reason) + self.line.go_on()
         return self.deciding.decider.failed(job, reason) + self.line.go_on()
 
     def finish(self) -> list[Command]:
@@ -217,6 +237,8 @@ class Answering:
             decisions = self._decisions(choice, ok, context)
             if begun.explained is not None and self._explaining is not None:
                 commands += self._explaining.emit(begun.explained, choice, ok, self.stats)
+            for stage, shadowed in begun.shadowed.items():
+                commands += self._shadowing[stage].emit(shadowed, choice, ok)
             self.deciding.decider.close(choice)
         commands += self._cut(chunk, choice)
         for refused in begun.refused:

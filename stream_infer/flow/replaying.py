@@ -20,7 +20,7 @@ from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static
 from stream_infer.models.version import ModelVersion
 from stream_infer.records import Bools, Column
-from stream_infer.topology.plan import ExplainStep, Plan, SectionPlan
+from stream_infer.topology.plan import ExplainStep, Plan, SectionPlan, ShadowStep
 
 Fixed = Mapping[str, bytes | None]  # by name of model or policy: a version that answers throughout; None: the file's own
 
@@ -56,7 +56,7 @@ class Replaying(Answering):
     ) -> None:
         self.sizing = Sizing({name: model.batch for name, model in plan.models.items()}, live=False)
         # No answer depends on its explanation, and nobody reads one here.
-        section = replace(section, steps=tuple(step for step in section.steps if not isinstance(step, ExplainStep)))
+        section = replace(section, steps=tuple(step for step in section.steps if not isinstance(step, ExplainStep | ShadowStep)))
         super().__init__(plan, section, partition, static, next_job, Stats(), self.sizing)
         self._recorded, self._history, self._fixed, self._wants, self._tell = cuts, history, fixed, wants, tell
         self._as_of_last: tuple[int, ...] | None = None  # versions of the last chunk that was answered

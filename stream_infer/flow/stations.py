@@ -16,6 +16,7 @@ from stream_infer.flow.explaining import Explained
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.notices import CallDone
 from stream_infer.flow.rows import Bad
+from stream_infer.flow.shadowing import Shadowed
 from stream_infer.records import Text
 
 
@@ -39,7 +40,8 @@ class Begun:
     """A chunk on its way. flowing: its rows so far; station: the next one; call: the job it waits for, and what to do when that comes back.
 
     choice: None where no row is answered; left_out: rows that are not to be answered; refused: rows that a call did not let pass;
-    spoilt: row of the choice → the stage that spoilt its answer, if that was not the decide step; explained: None where no answer is.
+    spoilt: row of the choice → the stage that spoilt its answer, if that was not the decide step; explained: None where no answer is;
+    shadowed: what models in the shadow are asked, by stage.
     """
 
     chunk: Chunk
@@ -51,9 +53,12 @@ class Begun:
     refused: list[Refused] = field(default_factory=list)
     spoilt: dict[int, str] = field(default_factory=dict)
     explained: Explained | None = None
+    shadowed: dict[str, Shadowed] = field(default_factory=dict)
 
     def waits(self) -> bool:
         """Whether a call or a model still owes something."""
+        if self.shadowed and any(shadowed.open for shadowed in self.shadowed.values()):
+            return True
         asks = self.choice is not None and bool(self.choice.open)
         return asks or self.call is not None or (self.explained is not None and bool(self.explained.open))
 
@@ -97,6 +102,11 @@ class Line:
     def explained(self, job: int) -> Explained | None:
         """The explanations that a pass was for; None for one that was to answer."""
         return next((b.explained for b in self._begun if b.explained is not None and job in b.explained.open), None)
+
+    def shadowed(self, job: int) -> tuple[str, Shadowed] | None:
+        """The stage and the rows that a pass of a model in the shadow was for; None for any other pass."""
+        found = ((stage, s) for begun in self._begun for stage, s in begun.shadowed.items() if job in s.open)
+        return next(found, None)
 
     def first_before(self, station: int) -> Chunk | None:
         """The first chunk with rows that has not been at this station yet."""

@@ -28,6 +28,7 @@ from stream_infer.topology.plan import (
     LookupStep,
     RepartitionStep,
     SectionPlan,
+    ShadowStep,
     Step,
 )
 from stream_infer.topology.spec_names import DECIDERS
@@ -46,6 +47,8 @@ def build_section(checked: Checked, draft: Draft) -> SectionPlan:
             steps.append(_lookup_step(checked, name, stage))
         elif stage.kind == "explain":
             steps.append(_explain_step(name, stage))
+        elif stage.kind == "shadow":
+            steps.append(ShadowStep(name, stage.text("from"), stage.text("model"), stage.number("share"), stage.text("to")))
         elif stage.kind == "feedback":
             steps.append(_feedback_step(checked, name, stage))
         elif stage.kind == "function":
@@ -146,6 +149,8 @@ def _has_versions(checked: Checked, stage: Section) -> bool:
 
 def _has_changes(checked: Checked, stage: Section) -> bool:
     """Whether what answers can be changed by hand while the stage runs. Elsewhere nothing is read for it."""
+    if stage.kind == "shadow":
+        return checked.spec.models[stage.text("model")].has("versions_kept")
     if stage.kind not in DECIDERS:
         return False
     return stage.kind in ("split", "canary") or any(checked.spec.models[model].has("versions_kept") for model in asked_models(stage))

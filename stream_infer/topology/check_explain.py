@@ -78,13 +78,13 @@ def check_targets(spec: Spec, found: Findings) -> None:
         for setting in ("to", "rejects"):
             writers.setdefault(stage.maybe_text(setting) or "", name)
     explained: dict[str, str] = {}
-    for name, stage in spec.stages_of("explain"):
+    for name, stage in spec.stages_of("explain", "shadow"):
         value = stage.get("to")
         to = stage.maybe_text("to")
         if value is not None and to is not None and writers.setdefault(to, name) != name:
             what = f"{stage.label}: stage `{writers[to]}` writes to stream `{to}` already"
-            found.at(value, what, expected="a stream of its own", fix="add `explanations: {topic: …}` to the streams, and name it here")
-        source = stage.maybe_text("from")
+            found.at(value, what, expected="a stream of its own", fix="add another one to the streams, and name it here")
+        source = stage.maybe_text("from") if stage.kind == "explain" else None
         if source is not None and explained.setdefault(source, name) != name:
             what = f"{stage.label}: stage `{explained[source]}` explains the answers of `{source}` already"
             found.at(stage, what, expected="one explain stage per model or bandit stage", fix="remove one of them")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from stream_infer.topology import columns as col
+from stream_infer.topology.check_models import check_inputs
 from stream_infer.topology.columns import Columns, check_column
-from stream_infer.topology.values import Findings, Section
+from stream_infer.topology.values import Findings, Section, Spec
 
 
 def check_rollout(stage: Section, before: Columns | None, of: str, found: Findings) -> None:
@@ -14,6 +15,16 @@ def check_rollout(stage: Section, before: Columns | None, of: str, found: Findin
         _check_shares(stage, found)
     elif stage.kind == "canary":
         _check_canary(stage, found)
+
+
+def check_shadow(spec: Spec, stage: Section, before: Columns | None, of: str, found: Findings) -> None:
+    """The model can be asked about the rows, and its versions are its own."""
+    name = stage.maybe_text("model") or ""
+    check_inputs(spec, stage, [name], before, found)
+    model, value = spec.models.get(name), stage.get("model")
+    if value is not None and model is not None and "learns" in model.given and of:
+        what = f"{stage.label}: `{name}` learns, and nobody would tell it what came of its answers here"
+        found.at(value, what, expected="a model that does not learn", fix=f"list it in `shadow` of stage `{stage.maybe_text('from')}`")
 
 
 def _numbers(stage: Section, name: str) -> list[float]:

@@ -11,7 +11,7 @@ from stream_infer.topology.check_explain import check_explain, check_targets
 from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
 from stream_infer.topology.check_online import check_stores
-from stream_infer.topology.check_rollout import check_rollout
+from stream_infer.topology.check_rollout import check_rollout, check_shadow
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.emit_schema import check_emit
 from stream_infer.topology.placement import Placement
@@ -41,6 +41,8 @@ def check_stages(
             _check_decider(spec, stage, before, of, found)
         elif stage.kind == "feedback":
             _check_feedback(stage, columns, found)
+        elif stage.kind == "shadow":
+            check_shadow(spec, stage, before, of, found)
         elif stage.kind == "explain" and source in spec.stages:
             check_explain(spec, stage, answering_models(spec.stages[source]), found)
         elif stage.kind == "emit":

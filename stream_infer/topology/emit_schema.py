@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from stream_infer.codec.internal import EXPLANATION, PREDICTION, REJECT
+from stream_infer.codec.internal import EXPLANATION, PREDICTION, REJECT, SHADOW
 from stream_infer.codec.schema import FieldSchema, RecordSchema
 from stream_infer.topology import columns as col
 from stream_infer.topology.check_calls import functions_before
@@ -53,9 +53,10 @@ def written_schemas(spec: Spec, schemas: Mapping[str, RecordSchema]) -> dict[str
             found[to] = emit_schema(stage, fields, made, spec.streams[to].maybe_text("format") or "avro")
         if rejects in found:
             found[rejects] = REJECT
-    for _, stage in spec.stages_of("explain"):
-        if (to := stage.maybe_text("to")) in found:
-            found[to] = EXPLANATION
+    for kind, schema in (("explain", EXPLANATION), ("shadow", SHADOW)):
+        for _, stage in spec.stages_of(kind):
+            if (to := stage.maybe_text("to")) in found:
+                found[to] = schema
     return found
 
 

@@ -17,6 +17,7 @@ from stream_infer.topology.plan import (
     Plan,
     RepartitionStep,
     SectionPlan,
+    ShadowStep,
     Step,
     StorePlan,
     StreamPlan,
@@ -80,6 +81,8 @@ def _step(plan: Plan, step: Step) -> str:
         return _call(step)
     if isinstance(step, DecideStep):
         return _decide(plan, step)
+    if isinstance(step, ShadowStep):
+        return f"{step.model} in the shadow of {step.share:.6g} of the answers of {step.decides}; to {plan.streams[step.to].topic}"
     if isinstance(step, ExplainStep):
         told = "" if step.top_k is None else f", the {step.top_k} inputs that count most"
         most = f"at most {step.rows_max} of a chunk"

@@ -12,6 +12,7 @@ from stream_infer.topology.plan import (
     Plan,
     RepartitionStep,
     SectionPlan,
+    ShadowStep,
 )
 
 
@@ -40,7 +41,7 @@ def _arrows(plan: Plan, section: SectionPlan, number: int, topics: dict[str, str
     arrows = [f"  {node(section.flowing)} --> s{number}_0"]
     for i, step in enumerate(section.steps):
         here = f"s{number}_{i}"
-        if i and not isinstance(step, ExplainStep | FeedbackStep | LearnStep):
+        if i and not isinstance(step, ExplainStep | ShadowStep | FeedbackStep | LearnStep):
             arrows.append(f"  s{number}_{i - 1} --> {here}")
         if isinstance(step, FeatureStep) and step.kept_from != section.flowing:
             arrows.append(f"  {node(step.kept_from)} -.-> {here}")
@@ -50,7 +51,7 @@ def _arrows(plan: Plan, section: SectionPlan, number: int, topics: dict[str, str
             arrows.append(f"  {here} -->|by {step.by}| {node(step.stream)}")
         elif isinstance(step, DecideStep) and step.emits_to is not None:
             arrows.append(f"  {here} --> {node(step.emits_to)}")
-        elif isinstance(step, ExplainStep):
+        elif isinstance(step, ExplainStep | ShadowStep):
             decided = next(j for j, other in enumerate(section.steps) if other.name == step.decides)
             arrows += [f"  s{number}_{decided} --> {here}", f"  {here} --> {node(step.to)}"]
         elif isinstance(step, FeedbackStep):

@@ -51,7 +51,7 @@ def place_stages(spec: Spec, order: list[str], columns: dict[str, Columns | None
                 of_stage[name] = here
                 here.stages.append(name)
                 _check_feedback(spec, stage, here, found)
-        if stage.kind == "explain" and (draft := of_stage.get(stage.maybe_text("from") or "")) is not None:
+        if stage.kind in ("explain", "shadow") and (draft := of_stage.get(stage.maybe_text("from") or "")) is not None:
             of_stage[name] = draft
             draft.stages.append(name)
         if stage.kind not in ("features", "lookup", "function", *DECIDERS):

@@ -138,6 +138,17 @@ class ExplainStep:
 
 
 @dataclass(frozen=True)
+class ShadowStep:
+    """A share of the answers of the step `decides` is given by `model` as well, and goes to the stream `to` only."""
+
+    name: str
+    decides: str
+    model: str
+    share: float
+    to: str
+
+
+@dataclass(frozen=True)
 class FeedbackStep:
     """Rows of `feedback` meet the decisions of the step `decides`; joined rows go to the internal stream joined_to."""
 
@@ -159,7 +170,7 @@ class LearnStep:
     every_ms: int
 
 
-Step = FeatureStep | LookupStep | RepartitionStep | CallStep | DecideStep | ExplainStep | FeedbackStep | LearnStep
+Step = FeatureStep | LookupStep | RepartitionStep | CallStep | DecideStep | ExplainStep | ShadowStep | FeedbackStep | LearnStep
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from stream_infer.topology.shape import (
     text,
 )
 from stream_infer.topology.spec_names import ANSWERED, DECIDER, FIELD, KIND_DOC, MS, PREDICTION_FIELDS, ROWS_FROM, SECONDS
-from stream_infer.topology.spec_rollout import rollouts
+from stream_infer.topology.spec_rollout import SHADOWING, rollouts
 
 _WHERE = Setting(
     "where",
@@ -88,6 +88,7 @@ DECISIONS = (
         _DEADLINE,
         _late("serve", "topic", "drop"),
     ),
+    SHADOWING,
     *rollouts(_WHERE, _SHADOW, _DEADLINE, _late("serve", "topic", "drop")),
     place(
         "policy.thompson",

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from stream_infer.topology.shape import Place, Setting, choice, integer, listing, number, place, text
-from stream_infer.topology.spec_names import FIELD, KIND_DOC, ROWS_FROM, SECONDS
+from stream_infer.topology.spec_names import DECIDER, FIELD, KIND_DOC, ROWS_FROM, SECONDS
 
 _SEED = Setting("seed", integer(low=0, high=2**63 - 1), "draws are a function of this and of `by`, or the prediction's id", "7", default=0)
 _SHARE = number(above=0, high=1)
 _ROWS = integer(low=1, high=10**9)
 _BY = Setting("by", FIELD, "rows with the same value of this field get the same arm (default: each row is drawn by itself)", "user_id")
+
+
+SHADOWING = place(
+    "stage.shadow",
+    "a shadow stage",
+    "A model says what it would have answered, on a topic of its own. It never answers, and cannot spoil an answer.",
+    Setting("kind", choice("shadow"), KIND_DOC, "shadow", required=True),
+    Setting("from", DECIDER, "beside whose answers", "eta", required=True),
+    Setting("model", text(names=("model",)), "the model", "deep", required=True),
+    Setting("share", number(above=0, high=1), "of the answers, by the hash of their ids: the same ones in every run", "0.1", default=1.0),
+    Setting("to", text(names=("stream",)), "the stream of what it says, keyed by prediction_id", "deep_says", required=True),
+)
 
 
 def rollouts(where: Setting, shadow: Setting, deadline: Setting, late: Setting) -> tuple[Place, ...]:

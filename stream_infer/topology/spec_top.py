@@ -57,6 +57,7 @@ TOP = (
                     bandit="stage.bandit",
                     split="stage.split",
                     canary="stage.canary",
+                    shadow="stage.shadow",
                     feedback="stage.feedback",
                     learn="stage.learn",
                     explain="stage.explain",
