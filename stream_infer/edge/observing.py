@@ -97,7 +97,8 @@ class Observer:
                 telemetry.model_live(name, str(version))
         for name in {*stats.installs, *stats.install_failures}:
             installs, failures = stats.installs.get(name, 0), stats.install_failures.get(name, 0)
-            telemetry.model_installed(name, self._delta(f"installs {name}", installs), self._delta(f"failures {name}", failures))
+            telemetry.counted("model_installs_total", self._delta(f"installs {name}", installs), name)
+            telemetry.counted("model_install_failures_total", self._delta(f"failures {name}", failures), name)
         for name, versions in stats.in_effect.items():
             if self._delta(f"in effect {name}", max(versions.values())):
                 telemetry.model_live(name, str(max(versions.values())))
@@ -181,7 +182,7 @@ class Observer:
             self._telemetry.sizing(name, rows_max=flow.sizing.rows(name), curve=flow.sizing.curve(name))
         self._telemetry.backlog(flow.sizing.backlog)
         for (step, what), rows in flow.sizing.late.items():
-            self._telemetry.late(step, what, self._delta(f"late {step} {what}", rows))
+            self._telemetry.counted("rows_late_total", self._delta(f"late {step} {what}", rows), step, what)
 
     def _called(self, calls: Calls) -> None:
         states = calls.breakers()

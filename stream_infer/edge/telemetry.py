@@ -106,14 +106,9 @@ class Telemetry(Collector):
         """Whether batches are sized for throughput now."""
         self._set("batching_backlog", float(is_one))
 
-    def late(self, stage: str, what: str, rows: int) -> None:
-        """Rows came to a stage after their deadline. what: became of them."""
-        self._add("rows_late_total", rows, stage, what)
-
-    def model_installed(self, model: str, installs: int, failures: int) -> None:
-        """Published versions that were, and could not be, installed."""
-        self._add("model_installs_total", installs, model)
-        self._add("model_install_failures_total", failures, model)
+    def counted(self, metric: str, count: int, *labels: str) -> None:
+        """A counter that needs no more than to go on."""
+        self._add(metric, count, *labels)
 
     def model_live(self, model: str, version: str) -> None:
         """`version` of a model answers from now on; the version before is forgotten."""

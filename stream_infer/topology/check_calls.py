@@ -10,7 +10,7 @@ from stream_infer.functions import KINDS
 from stream_infer.topology import columns as col
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.literals import integer_of, number_of
-from stream_infer.topology.spec_names import PREDICTION_FIELDS
+from stream_infer.topology.spec_names import DECIDERS, PREDICTION_FIELDS
 from stream_infer.topology.suggest import did_you_mean, listed
 from stream_infer.topology.values import Findings, Section, Spec, Value
 
@@ -23,7 +23,7 @@ def decider_of(spec: Spec, name: str) -> str | None:
     while name in spec.stages and name not in seen:
         seen.add(name)
         stage = spec.stages[name]
-        if stage.kind in ("model", "bandit"):
+        if stage.kind in DECIDERS:
             return name
         if stage.kind != "function":
             return None
@@ -77,7 +77,7 @@ def check_flow(spec: Spec, stage: Section, found: Findings) -> None:
         found.at(
             source, what, expected="a model or bandit stage, or a function stage behind one", fix="let a model stage read it, and emit that"
         )
-    elif stage.kind in ("features", "lookup", "model", "bandit") and decider is not None:
+    elif stage.kind in ("features", "lookup", *DECIDERS) and decider is not None:
         what = f"{stage.label}: the rows of `{source.data}` have been answered by `{decider}`"
         fix = f"let `{decider}` come after this stage, or read what `{decider}` reads"
         found.at(source, what, expected="rows that are not answered yet", fix=fix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stream_infer.functions import KINDS, BreakerSettings, FunctionSettings, OutsideSettings
 from stream_infer.topology.shape import Setting, choice, integer, listing, mapping, place, section, text
-from stream_infer.topology.spec_names import FIELD, KIND_DOC, MS, NAME
+from stream_infer.topology.spec_names import DECIDER, FIELD, KIND_DOC, MS, NAME, ROWS_FROM
 
 _OUTSIDE, _BREAKER, _FUNCTION = OutsideSettings(), BreakerSettings(), FunctionSettings("")
 
@@ -16,7 +16,7 @@ CALLS = (
         Setting("kind", choice("function"), KIND_DOC, "function", required=True),
         Setting(
             "from",
-            text(names=("stream", "features stage", "lookup stage", "function stage", "model stage", "bandit stage")),
+            text(names=(*ROWS_FROM.names, *DECIDER.names)),
             "whose rows go through it",
             "payments",
             required=True,
