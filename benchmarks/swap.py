@@ -44,8 +44,8 @@ TOPOLOGY = """
 name: swap
 format: 1
 streams:
-  rows: {{topic: rows, schema: row.avsc, key: id, id: id, event_time: at_ms, partitions: 2, format: json}}
-  answers: {{topic: answers, partitions: 2, format: json}}
+  rows: {{topic: rows, schema: row.avsc, key: id, id: id, event_time: at_ms, partitions: 2, format: json, framing: bare}}
+  answers: {{topic: answers, partitions: 2, format: json, framing: bare}}
 models:
   one: {{kind: linear, artifact: v0.safetensors, inputs: [{inputs}], versions_kept: 1}}
 stages:
