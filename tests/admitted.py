@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import torch
 from torch import nn
 
-GIVES_NAN, RAISES, ANSWERS_ONCE_TOO_OFTEN = 13.0, 666.0, 77.0
+GIVES_NAN, RAISES, ANSWERS_ONCE_TOO_OFTEN, BLOCKS = 13.0, 666.0, 77.0, 99.0
+LET_GO = Event()  # what a blocking model waits for
 
 
 class Twice(nn.Module):
@@ -29,6 +32,15 @@ class Moody(Twice):
         return torch.where(x == GIVES_NAN, torch.nan, out)
 
 
+class Blocking(Twice):
+    """Does not answer a batch with a certain amount until it is let go."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if (x == BLOCKS).any():
+            LET_GO.wait()
+        return super().forward(x)
+
+
 class Squeezed(Twice):
     """The wrong shape always: one answer for the whole batch."""
 
@@ -36,4 +48,9 @@ class Squeezed(Twice):
         return super().forward(x).mean(dim=0, keepdim=True)
 
 
-STREAM_INFER_MODELS = {"twice": lambda _: Twice(), "moody": lambda _: Moody(), "squeezed": lambda _: Squeezed()}
+STREAM_INFER_MODELS = {
+    "twice": lambda _: Twice(),
+    "moody": lambda _: Moody(),
+    "squeezed": lambda _: Squeezed(),
+    "blocking": lambda _: Blocking(),
+}

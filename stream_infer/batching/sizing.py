@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stream_infer.batching.curve import ROWS_MAX, CostCurve, LiveCurve
+from stream_infer.batching.patience import Patience
 from stream_infer.batching.settings import BatchSettings
 
 ROWS_REPEATABLE = 1024  # per pass of a deterministic run, whose batches must not depend on how fast a machine is
@@ -28,11 +29,13 @@ class Sizing:
         self.live = live
         self.backlog = False
         self.wall_ms: int | None = None  # ms since 1970, as it was told last; None: deadlines do not count
+        self.now_ms = 0  # monotone, as it was told last
+        self.patience = Patience()
         self.late: dict[tuple[str, str], int] = {}  # rows that came after their deadline, by step and what became of them
         self._settings = dict(settings)
         self._curves = {name: LiveCurve(batch.curve) for name, batch in settings.items()}
         self._passes = dict.fromkeys(settings, 0)
-        self._chunks: dict[tuple[tuple[str, ...], tuple[str, ...], float, int], int] = {}
+        self._chunks: dict[tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float, int], int] = {}
         self._best = {name: self._largest(name) for name in settings}
 
     def passed(self, model: str, rows: int, seconds: float) -> None:
@@ -80,10 +83,11 @@ class Sizing:
         within = self._curves[model].curve().largest_within(SLACK_SHARE * slack_ms / 1000)
         return (within, DEADLINE) if 0 < within < best else (best, FULL)
 
-    def chunk_rows(self, arms: tuple[str, ...], shadows: tuple[str, ...], deadline_ms: float, most: int) -> int:
+    def chunk_rows(self, arms: tuple[tuple[str, ...], ...], shadows: tuple[str, ...], deadline_ms: float, most: int) -> int:
         """How many rows a task may take at once so that its models, one after the other, end within the deadline; `most` in a backlog.
 
-        Each row is asked of one arm, the slowest for all we know, and of every shadow.
+        Each row is asked of one arm, the slowest for all we know, and of every shadow. arms: the models that each may take; shadows: all
+        models of all shadows.
         """
         if not self.live or self.backlog:
             return most
@@ -92,13 +96,22 @@ class Sizing:
             self._chunks[asked] = self._chunk_rows(arms, shadows, SLACK_SHARE * deadline_ms / 1000, most)
         return self._chunks[asked]
 
-    def _chunk_rows(self, arms: tuple[str, ...], shadows: tuple[str, ...], budget_s: float, most: int) -> int:
+    def rows_within(self, models: tuple[str, ...], wait_ms: float, most: int) -> int:
+        """How many rows a task may take at once so that all these models, one after the other, answer within wait_ms, backlog or not."""
+        if not self.live:
+            return most
+        asked = ((models,), (), wait_ms, most)
+        if asked not in self._chunks:
+            self._chunks[asked] = self._chunk_rows((models,), (), SLACK_SHARE * wait_ms / 1000, most)
+        return self._chunks[asked]
+
+    def _chunk_rows(self, arms: tuple[tuple[str, ...], ...], shadows: tuple[str, ...], budget_s: float, most: int) -> int:
         def seconds(name: str, rows: int) -> float:
             curve = self.curve(name)
             return curve.slow * curve.total(rows, self._best[name]) if curve.sizes else 0.0
 
         def whole(rows: int) -> float:
-            return max(seconds(name, rows) for name in arms) + sum(seconds(name, rows) for name in shadows)
+            return max(sum(seconds(name, rows) for name in arm) for arm in arms) + sum(seconds(name, rows) for name in shadows)
 
         low, high = 1, most + 1
         while high - low > 1:

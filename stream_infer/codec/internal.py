@@ -35,6 +35,16 @@ PREDICTION = """{
 }
 """
 
+# Further fields, of stages whose models are made of other models (ensemble, cascade, route) or that name them in `fields`.
+PREDICTION_COMPOSED = """[
+  {"name": "answered_by", "type": ["null", "string"], "default": null, "doc": "Of a composed model, the model whose answer it is."},
+  {"name": "missing", "type": ["null", "string"], "default": null,
+    "doc": "Members of ensembles that it was made without, joined by commas; null: none."},
+  {"name": "confidence", "type": ["null", "double"], "default": null,
+    "doc": "Of an ensemble: the share of its weight that answered, times how far those agree; null: no ensemble had a part in it."}
+]
+"""
+
 REJECT = """{
   "type": "record",
   "name": "Reject",

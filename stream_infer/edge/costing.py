@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from stream_infer.attribution import answer
 from stream_infer.batching.curve import CostCurve
+from stream_infer.decide.graph import Graph
 from stream_infer.edge.made_up import MadeUp
 from stream_infer.flow.commands import Call, Command, Forward, Produce
 from stream_infer.flow.flow import Flow, Mode
@@ -89,7 +90,8 @@ def measure(
             curves[part].append(CostCurve.fit(found))
         records += bench.sent / bench.rows
         bytes_in += bench.bytes / bench.rows
-    asked = {name for section in answering(plan) for step in section.steps if isinstance(step, DecideStep) for name in step.arms}
+    steps = [step for section in answering(plan) for step in section.steps if isinstance(step, DecideStep)]
+    asked = {name for step in steps for name in Graph.of(step.arms, plan.models, plan.composed).leaves}
     threaded = any(not isinstance(models[name], LinearModel) for name in sorted(asked))
     return Costs({part: _sum(found) for part, found in curves.items()}, threaded, records, bytes_in)
 

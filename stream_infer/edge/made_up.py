@@ -24,7 +24,7 @@ class MadeUp:
         self._stream, self._keys, self._rate = stream, keys, rate
         self._schema = parse_schema(stream.schema, stream.name)
         self._encoder = RowEncoder(self._schema, stream.format, stream.framing)
-        self._inputs = {entry.field: entry for model in plan.models.values() for entry in model.inputs}
+        self._inputs = {entry.field: entry for model in plan.models.values() for entry in model.inputs if entry.kind != "output"}
         self._draw = np.random.default_rng(1)
         self._next = 0
 

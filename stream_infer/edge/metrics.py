@@ -82,6 +82,9 @@ METRICS: dict[str, MetricSettings] = {
     "batch_rows_max": MetricSettings(GAUGE, "The most rows of a forward pass, as of now.", ("model",)),
     "batch_curve_seconds": MetricSettings(GAUGE, "What a forward pass of so many rows is expected to take.", ("model", "rows")),
     "batching_backlog": MetricSettings(GAUGE, "1 while so much waits that batches are sized for throughput, not for deadlines."),
+    "members_left_out_total": MetricSettings(
+        COUNTER, "Rows that an ensemble answered or gave up without a member: late, stalled or failed.", ("stage", "member", "why")
+    ),
     "rows_late_total": MetricSettings(
         COUNTER, "Rows whose deadline was over when they were to be answered: serve, fallback, topic or drop.", ("stage", "late")
     ),

@@ -31,9 +31,7 @@ FEEDBACK_REJECTED = ("feedback_late", "feedback_unknown", "feedback_incomplete",
 class Observer:
     """Takes what changed since the last look."""
 
-    def __init__(
-        self, worker: Worker, transport: KafkaTransport, telemetry: Telemetry, health: Health, calls: Calls | None = None
-    ) -> None:
+    def __init__(self, worker: Worker, transport: KafkaTransport, telemetry: Telemetry, health: Health, calls: Calls | None = None) -> None:
         self._calls = calls
         self._worker, self._transport, self._telemetry, self._health = worker, transport, telemetry, health
         steps = [step for section in worker.plan.sections for step in section.steps]
@@ -183,6 +181,9 @@ class Observer:
         self._telemetry.backlog(flow.sizing.backlog)
         for (step, what), rows in flow.sizing.late.items():
             self._telemetry.counted("rows_late_total", self._delta(f"late {step} {what}", rows), step, what)
+        for (step, member, why), rows in flow.sizing.patience.left_out.items():
+            fresh = self._delta(f"left out {step} {member} {why}", rows)
+            self._telemetry.counted("members_left_out_total", fresh, step, member, why)
 
     def _called(self, calls: Calls) -> None:
         states = calls.breakers()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+from stream_infer.decide.fitting import check_fitting
 from stream_infer.edge.artifacts import read_artifact
 from stream_infer.edge.installing import Installer
 from stream_infer.edge.passes import Answer, PassQueue
@@ -122,8 +123,10 @@ class InProcess:
 
 
 def load_models(plan: Plan, registry: Registry) -> dict[str, Model]:
-    """All models of a plan from their files, checked. ModelError names the model and the file."""
-    return {name: load_model(settings, artifact_of(settings, plan.base), registry) for name, settings in plan.models.items()}
+    """All models of a plan from their files, checked, also against each other. ModelError names the model and the file."""
+    models = {name: load_model(settings, artifact_of(settings, plan.base), registry) for name, settings in plan.models.items()}
+    check_fitting(plan.models, plan.composed, models)
+    return models
 
 
 def artifact_of(settings: ModelSettings, base: str) -> bytes | None:

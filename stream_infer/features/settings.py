@@ -65,11 +65,12 @@ WIDE = ("list", "numbers", "floats32")  # kinds of inputs that take many columns
 
 @dataclass(frozen=True)
 class Input:
-    """One entry of a model's `inputs`. kind: number | one_hot | is_missing | list | numbers | floats32.
+    """One entry of a model's `inputs`. kind: number | one_hot | is_missing | list | numbers | floats32 | output.
 
     number: the field, `missing` in place of an absent value or NaN. one_hot: one column per value of `values`.
     is_missing: 1.0 where the field is absent or NaN. The others are `size` columns: the items of a list, the numbers of a
-    text that `separator` joins, the little-endian float32 numbers of a bytes or fixed field.
+    text that `separator` joins, the little-endian float32 numbers of a bytes or fixed field. output: the outputs of the model
+    `field`, `missing` in place of each where it did not answer; without a size its only one.
     """
 
     field: str
@@ -83,6 +84,10 @@ class Input:
         """The names of the columns of the matrix this entry becomes."""
         if self.kind == "one_hot":
             return tuple(f"{self.field}={value}" for value in self.values)
-        if self.kind in WIDE:
+        if self.kind in WIDE or (self.kind == "output" and self.size):
             return tuple(f"{self.field}[{place}]" for place in range(self.size))
         return (f"{self.field}?",) if self.kind == "is_missing" else (self.field,)
+
+    def source(self) -> str:
+        """The name of the column that it reads: no field has a space in its name."""
+        return f"output of {self.field}" if self.kind == "output" else self.field

@@ -21,6 +21,7 @@ _TYPES: dict[str, tuple[type[Numbers] | type[Text] | type[Lists], ...]] = {
     "list": (Lists,),
     "numbers": (Text,),
     "floats32": (Text,),
+    "output": (Lists,),
 }
 
 
@@ -41,7 +42,8 @@ class Vectoriser:
 
         number: absent rows and NaN become `missing`, or NaN if that is not given (see `incomplete`). one_hot: 1.0 in the
         column of the row's text, all 0.0 for other texts and absent ones. is_missing: 1.0 where absent or NaN. list, numbers,
-        floats32: NaN in all columns of a row that has not exactly `size` numbers.
+        floats32: NaN in all columns of a row that has not exactly `size` numbers. output: likewise, or `missing`; the column is a list
+        named by Input.source().
         ModelError names a field that is not there or of another kind.
         """
         rows = len(next(iter(columns.values()))) if columns else 0
@@ -56,6 +58,8 @@ class Vectoriser:
                 self._choices[entry].mark(column, out[:, at : at + width])
             elif entry.kind in WIDE:
                 fill(entry, column, out[:, at : at + width])
+            elif entry.kind == "output":
+                _fill_output(entry, column, out[:, at : at + width])
             elif entry.kind == "is_missing":
                 out[:, at] = _missing(entry, column, numbers)
             else:
@@ -73,11 +77,11 @@ class Vectoriser:
         """Why a row is incomplete. columns: as matrix() took them; matrix: what it gave."""
         place = int(np.flatnonzero(~np.isfinite(matrix[row]))[0])
         entry = self.inputs[int(np.searchsorted(np.cumsum(self._widths), place, side="right"))]
-        wide = gap(entry, columns[entry.field], row) if entry.kind in WIDE else None
+        wide = gap(entry, columns[entry.source()], row) if entry.kind in WIDE or entry.kind == "output" else None
         if wide is not None:
             return wide
         name, value = self.columns[place], float(matrix[row, place])
-        if entry.kind in WIDE or not np.isnan(value):
+        if entry.kind not in ("number", "is_missing", "one_hot") or not np.isnan(value):
             return f"input `{name}` is {value}, expected a finite number"
         return f"input `{name}` is absent; give it a value with `{{name: {name}, missing: 0}}`"
 
@@ -119,13 +123,20 @@ def _equal(blob: Bytes, start: int, raw: Bytes) -> bool:
 
 
 def _column(entry: Input, columns: dict[str, Column]) -> Column:
-    column = columns.get(entry.field)
+    column = columns.get(entry.source())
     expected = _TYPES[entry.kind]
     if column is None:
         raise ModelError(f"input `{entry.field}` ({entry.kind}): got no such column, expected one of: {', '.join(sorted(columns))}")
     if not isinstance(column, expected):
         raise ModelError(f"input `{entry.field}` ({entry.kind}): got {_KINDS[type(column)]}, expected {_KINDS[expected[0]]}")
     return column
+
+
+def _fill_output(entry: Input, column: Column, out: Matrix) -> None:
+    """What another model said, as float32; `missing` where it said nothing."""
+    fill(entry, column, out)
+    if entry.missing is not None:
+        out[np.isnan(out)] = entry.missing
 
 
 def _floats(entry: Input, column: Numbers, numbers: dict[str, Floats]) -> Floats:

@@ -36,7 +36,7 @@ def gap(entry: Input, column: Column, row: int) -> str | None:
     said = f"input `{entry.field}`"
     if column.valid is not None and not column.valid[row]:
         return f"{said} is absent, expected {entry.size} numbers"
-    one = column.take(slice(row, row + 1))
+    one, size = column.take(slice(row, row + 1)), len(entry.columns())
     if entry.kind == "floats32":
         assert isinstance(one, Text)
         count = int(one.size[0])
@@ -44,7 +44,7 @@ def gap(entry: Input, column: Column, row: int) -> str | None:
     lists, good = _lists(entry, one)
     if not good[0]:
         return f"{said}: got a text that is no finite numbers joined by `{entry.separator}`"
-    return None if lists.size[0] == entry.size else f"{said}: got {lists.size[0]} numbers, expected {entry.size}"
+    return None if lists.size[0] == size else f"{said}: got {lists.size[0]} numbers, expected {size}"
 
 
 def finite_rows(matrix: Matrix) -> Bools:

@@ -17,10 +17,11 @@ from stream_infer.features.windows import FeatureState
 from stream_infer.feedback import Decisions
 from stream_infer.flow.calling import Calling, answered
 from stream_infer.flow.channel import BEGIN, TOLD
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command
 from stream_infer.flow.context import context_inputs
 from stream_infer.flow.cuts import NOT_ANSWERED, Answered, CutEmitter, passes_told
-from stream_infer.flow.deciding import Choice, Decider
+from stream_infer.flow.deciding import Decider
 from stream_infer.flow.emitting import AnswerEmitter, RejectEmitter
 from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejected_rows, row_ids
 from stream_infer.flow.explaining import Explaining
@@ -111,10 +112,11 @@ class Answering:
         if isinstance(step, CallStep):
             return Calling(step, next_job, self._told)
         if isinstance(step, DecideStep):
-            decider = Decider(step, plan.streams[section.flowing], plan.models, self._effects.table, next_job, self._sizing)
+            table = self._effects.table
+            decider = Decider(step, plan.streams[section.flowing], plan.models, table, next_job, self._sizing, plan.composed)
             decider.shares_now = self._effects.shares_of(step)
             emits_to = plan.streams[step.emits_to] if step.emits_to is not None else None
-            emitter = AnswerEmitter(step, emits_to, plan.decisions_topic, self._partition, section.partitions)
+            emitter = AnswerEmitter(step, decider.graph, emits_to, plan.decisions_topic, self._partition, section.partitions)
             self.deciding = _Deciding(decider, emitter)
         elif isinstance(step, ExplainStep):
             decide = next(s for s in section.steps if isinstance(s, DecideStep) and s.name == step.decides)
@@ -218,6 +220,10 @@ class Answering:
         if self._shadowing and (aside := self.line.shadowed(job)) is not None:
             return self._shadowing[aside[0]].failed(aside[1], job, reason) + self.line.go_on()
         return self.deciding.decider.failed(job, reason) + self.line.go_on()
+
+    def overdue(self, now_ms: int) -> list[Command]:
+        """Time went on: who is waited for only so long is late."""
+        return [] if self.deciding is None else self.deciding.decider.overdue(now_ms) + self.line.go_on()
 
     def finish(self) -> list[Command]:
         """Answers, decision log, feedback and rejects of the chunk that was begun first."""
@@ -338,7 +344,7 @@ class Answering:
         """Install the versions in use again; marks as they were given."""
         self.line.clear()
         if self.deciding is not None:
-            self.deciding.decider.choices = []
+            self.deciding.decider.forget()
         marked = extra["marked"] if isinstance(extra, dict) else [BEGIN] * len(self.joins)
         for joining, mark in zip(self.joins, marked, strict=True):
             joining.marked = mark

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.codec.block import Said
-from stream_infer.flow.deciding import Choice
+from stream_infer.decide.graph import Graph
+from stream_infer.flow.choice import Choice
 from stream_infer.records import Column, Floats, Ints, Lists, Numbers, Text
 from stream_infer.topology.plan import DecideStep
 
@@ -18,8 +19,9 @@ SAID = ("stage", "propensities", "policy_version", "source_topic", "offsets", "c
 class Answers:
     """Fields of the predictions of one decide step. A chunk is taken first, then its columns are asked for."""
 
-    def __init__(self, step: DecideStep) -> None:
-        self._step = step
+    def __init__(self, step: DecideStep, graph: Graph) -> None:
+        self._step, self._graph = step, graph
+        self._models = _Words([node.model for node in graph.nodes.values()])
         self._stage, self._arms = _Words([step.name]), _Words(step.arms)
         self._topic, self._versions = _Words([]), _Words([])
         self._makers: dict[str, Callable[[], Column]] = {
@@ -40,6 +42,9 @@ class Answers:
             "source_offset": lambda: Numbers(self._choice.flowing.offsets[self._rows]),
             "offsets": lambda: _same_list(self._offsets, self._count),
             "cut": lambda: Numbers(np.full(self._count, self._cut, dtype=np.int64)),
+            "answered_by": self._answered_by,
+            "missing": self._missing,
+            "confidence": self._confidence,
         }
 
     def take(self, choice: Choice, rows: Ints | slice, count: int, offsets: Ints, cut: int) -> None:
@@ -94,6 +99,38 @@ class Answers:
         outputs, count = self._choice.outputs, self._count
         columns = [outputs[name][self._rows, 0] if name in outputs else np.full(count, np.nan) for name in self._step.shadows]
         return Lists.of_matrix(np.stack(columns, axis=1) if columns else np.zeros((count, 0)))
+
+    def _of_arms(self, blank: Floats | Ints, of: Callable[[str], Floats | Ints | int | None]) -> Floats | Ints:
+        """[rows taken]: what the arm of each row says; blank where it says None."""
+        for number, name in enumerate(self._step.arms):
+            value = of(name)
+            if value is not None:
+                mine = self._choice.arm == number
+                blank[mine] = value if isinstance(value, int) else value[mine]
+        return blank[self._rows]
+
+    def _answered_by(self) -> Text:
+        """The model whose answer it is, below arms that are composed."""
+
+        def of(name: str) -> Ints | int:
+            by = self._choice.said[name].by
+            return self._graph.nodes[name].number if by is None else by
+
+        return self._models.rows(self._of_arms(np.zeros(len(self._choice), dtype=np.int64), of).astype(np.int64), self._count)
+
+    def _missing(self) -> Text:
+        """The members that were left out, in the order of the topology; absent where nobody was."""
+        bits = self._of_arms(np.zeros(len(self._choice), dtype=np.int64), lambda name: self._choice.said[name].missing).astype(np.int64)
+        sets, place = np.unique(bits, return_inverse=True)
+        names = [", ".join(name for name, bit in self._graph.bits.items() if bit & found) for found in sets.tolist()]
+        text = Text.of(names).take(place.reshape(-1))
+        return Text(text.blob, text.start, text.size, bits != 0)
+
+    def _confidence(self) -> Numbers:
+        """Absent where no ensemble had a part in the answer."""
+        blank = np.full(len(self._choice), np.nan)
+        value = self._of_arms(blank, lambda name: self._choice.said[name].confidence).astype(np.float64)
+        return Numbers(np.nan_to_num(value), ~np.isnan(value))
 
     def _source(self) -> Text:
         if [self._choice.flowing.topic] != self._topic.words:

@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Call, Command
-from stream_infer.flow.deciding import Choice
 from stream_infer.flow.notices import CallDone
 from stream_infer.flow.rows import absent
 from stream_infer.flow.stations import Begun, Refused

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.decide.canary import CHALLENGER, CHAMPION, CanaryState, Counts
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command
-from stream_infer.flow.deciding import Choice
 from stream_infer.flow.rollouts import Rollouts
 from stream_infer.models.rollout import REVERTED, STEP, Told
 from stream_infer.records import Bools, Floats, Text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_infer.features.vectorise import Vectoriser
-from stream_infer.flow.deciding import Choice
+from stream_infer.flow.choice import Choice
 from stream_infer.models.settings import ModelSettings
 from stream_infer.records import Matrix
 from stream_infer.topology.plan import LearnStep, Plan

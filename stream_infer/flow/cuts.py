@@ -15,8 +15,8 @@ import numpy as np
 from stream_infer.codec.framing import prefix_of
 from stream_infer.codec.internal import CUT
 from stream_infer.codec.schema import parse_schema
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Produce
-from stream_infer.flow.deciding import Choice
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.repeating import PassTold
 from stream_infer.flow.transport import no_text

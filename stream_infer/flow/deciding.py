@@ -11,60 +11,33 @@ there nothing is ever late.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from stream_infer.batching import Sizing
-from stream_infer.batching.cutting import at_sizes, by_cost, cut, in_buckets
+from stream_infer.decide.composed import Composed
+from stream_infer.decide.graph import Graph
 from stream_infer.decide.policy import ArmStats, draw, propensities
 from stream_infer.decide.where import rows as where_rows
-from stream_infer.features.vectorise import Vectoriser
-from stream_infer.flow import repeating
-from stream_infer.flow.commands import Command, Forward, Together
+from stream_infer.flow.asking import Asking
+from stream_infer.flow.choice import Choice, Said
+from stream_infer.flow.commands import Command
+from stream_infer.flow.composing import Composing
 from stream_infer.flow.enrich import Flowing, as_text, row_ids
 from stream_infer.flow.repeating import Told
 from stream_infer.flow.versions import VersionTable
 from stream_infer.hashing import hash64, uniform
 from stream_infer.models.settings import ModelSettings
-from stream_infer.records import Bools, Column, Floats, Ints, Lists, Matrix, Numbers, Text
+from stream_infer.records import Bools, Floats, Text
 from stream_infer.topology.plan import DecideStep, StreamPlan
-
-COST_MAX = 1e15  # of one row: sums stay exact, and what is no number cannot spoil its neighbours
-
-
-@dataclass(slots=True)
-class Choice:
-    """Rows being answered. arm, propensity: per row; shares: float64[arms]; outputs: model → float64[rows, outputs], NaN where not run.
-
-    open: job → model and rows of a pass that has not ended. passes: those that have, with their place (notices.ForwardDone).
-    wall_ms: the clock that deadlines were measured against, None where there are none.
-    """
-
-    flowing: Flowing
-    ids: Text
-    arm: Ints
-    propensity: Floats
-    shares: Floats
-    policy_version: int
-    versions: dict[str, tuple[int, str]]
-    outputs: dict[str, Floats] = field(default_factory=dict)
-    faults: dict[int, str] = field(default_factory=dict)
-    open: dict[int, tuple[str, Ints]] = field(default_factory=dict)
-    matrices: dict[str, Matrix] = field(default_factory=dict)
-    passes: list[tuple[str, Ints, tuple[int, int] | None]] = field(default_factory=list)
-    wall_ms: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.arm)
 
 
 class Decider:
     """One decide step. next_job: gives a number never given before; sizing: of the process, shared by all its tasks.
 
-    choices: whose passes have not all ended, in the order in which they began. recorded: where a chunk is worked through again, the
-    passes that it had.
+    choices: that wait for answers, in the order in which they began. composed: models made of other models, by name.
     """
 
     def __init__(
@@ -75,14 +48,23 @@ class Decider:
         versions: VersionTable,
         next_job: Callable[[], int],
         sizing: Sizing | None = None,
+        composed: Mapping[str, Composed] | None = None,
     ) -> None:
-        self.step, self._stream, self._models, self._versions, self._next_job = step, stream, models, versions, next_job
+        self.step, self._stream, self._versions = step, stream, versions
         self._sizing = sizing or Sizing({name: model.batch for name, model in models.items()}, live=False)
-        self.vectorisers = {name: Vectoriser(models[name].inputs) for name in dict.fromkeys(step.arms + step.shadows)}
+        self.graph = Graph.of(tuple(dict.fromkeys(step.arms + step.shadows)), models, composed or {})
+        names = {key: node.model for key, node in self.graph.nodes.items() if node.composed is None}
+        self._asking = Asking(names, models, versions, next_job, self._sizing)
+        self.vectorisers = self._asking.vectorisers
+        self._composing = None if self.graph.plain else Composing(step.name, self.graph, self._asking, self._sizing)
         self._shares: tuple[int, Floats] | None = None
         self.shares_now: Callable[[], tuple[int, Floats]] | None = None  # of a split or canary
         self.choices: list[Choice] = []
-        self.recorded: Told | None = None
+        self._given_up: set[int] = set()  # jobs of passes that nobody waits for
+
+    def as_recorded(self, told: Told) -> None:
+        """The next chunk is worked through again, with the passes that it had."""
+        self._asking.recorded = told
 
     def begin(self, flowing: Flowing) -> tuple[Choice | None, Flowing | None, list[Command]]:
         """Decide for the rows that pass `where` and ask the models; the rows that are left out come back as well."""
@@ -103,15 +85,12 @@ class Decider:
         ids = self.ids(flowing)
         version, shares = self._policy()
         arm = draw(shares, uniform(hash64(self._drawn_by(flowing, ids)), self.step.policy.seed))
-        current = {name: self._versions.current(name) for name in self.vectorisers}
-        choice = Choice(flowing, ids, arm, shares[arm], shares, version, current)
+        choice = Choice(flowing, ids, arm, shares[arm], shares, version, self._current(), columns=flowing.columns)
         choice.wall_ms = self._sizing.wall_ms if deadline is not None else None
         self._treat_late(choice, late)
-        slack_ms = self._slack_ms(flowing)
-        commands: list[Command] = []
-        for name in self.vectorisers:
-            commands += self._ask(choice, name, slack_ms)
-        if choice.open:
+        commands = self._begin(choice, self._slack_ms(flowing))
+        self._look(choice)
+        if choice.waits:
             self.choices.append(choice)
         return choice, left_out, commands
 
@@ -163,110 +142,101 @@ class Decider:
             self._shares = (version, propensities(self.step.policy, stats))
         return self._shares
 
-    def _ask(self, choice: Choice, model: str, slack_ms: float | None) -> list[Command]:
-        wanted = np.zeros(len(choice), dtype=np.bool_)
-        if model in self.step.shadows:
-            wanted[:] = True
-        if model in self.step.arms:
-            wanted |= choice.arm == self.step.arms.index(model)
-        if self.step.deadline is not None and choice.faults:  # so far only rows that came too late to be answered
-            wanted[list(choice.faults)] = False
-        if not wanted.any():
-            return []
-        matrix = choice.matrices[model] = self.vectorisers[model].matrix(choice.flowing.columns)
-        incomplete = wanted & self.vectorisers[model].incomplete(matrix)
-        for row in np.flatnonzero(incomplete).tolist():
-            self._fault(choice, model, row, f"model {model}: {self.vectorisers[model].gap(choice.flowing.columns, matrix, row)}")
-        rows = np.flatnonzero(wanted & ~incomplete)
-        if not len(rows):
-            return []
-        limit, why = self._sizing.together(model, slack_ms)
-        parts = self._parts(choice, model, rows)
-        return [self._forward(choice, model, part, self._together(choice, model, part, limit, why, slack_ms)) for part in parts]
+    def _current(self) -> dict[str, tuple[int, str]]:
+        """(version, label) of every model. A composed arm has no version of its own: its label is made of those of all it may ask."""
+        current = {name: self._versions.current(name) for name in self.graph.leaves}
+        for name in self.step.arms if self._composing is not None else ():
+            if name not in current:
+                told = "\n".join(f"{leaf} {current[leaf][1]}" for leaf in self.graph.under(name))
+                current[name] = 0, hashlib.sha256(told.encode()).hexdigest()[:12]
+        return current
 
-    def _parts(self, choice: Choice, model: str, rows: Ints) -> list[Ints]:
-        """The rows of each pass."""
-        batch, largest = self._models[model].batch, self._sizing.rows(model)
-        if self.recorded is not None:
-            cost = costs(choice.flowing.columns[batch.cost])[rows] if batch.cost is not None else np.zeros(len(rows))
-            return repeating.parts(rows, np.searchsorted(batch.buckets, cost), self.recorded.get(model, ()))
-        if batch.sizes:
-            sizes = at_sizes(len(rows), [s for s in batch.sizes if s <= largest], lambda count: self._sizing.seconds(model, count))
-        elif batch.cost is None:
-            sizes = cut(len(rows), largest)
-        else:
-            cost = costs(choice.flowing.columns[batch.cost])[rows]
-            if batch.buckets:
-                return [rows[part] for part in in_buckets(cost, batch.buckets, largest, batch.cost_max or COST_MAX)]
-            sizes = by_cost(cost, largest, batch.cost_max or COST_MAX)
-        return np.split(rows, np.cumsum(sizes)[:-1])
+    def _needs(self, choice: Choice) -> dict[str, Bools]:
+        """bool[rows] by root: the rows that it is to answer, or to leave a mark on."""
+        needs = {}
+        arms = self.step.arms
+        for name in self.graph.roots:
+            whole = len(arms) == 1 or name in self.step.shadows
+            wanted = np.ones(len(choice), dtype=np.bool_) if whole else choice.arm == arms.index(name)
+            if self.step.deadline is not None and choice.faults:  # so far only rows that came too late to be answered
+                wanted[list(choice.faults)] = False
+            needs[name] = wanted
+        return needs
 
-    def _together(self, choice: Choice, model: str, rows: Ints, limit: int, why: str, slack_ms: float | None) -> Together | None:
-        """With how many rows of other tasks a pass may be shared; with none in a deterministic run: who else waits is a matter of speed."""
-        batch = self._models[model].batch
-        if not self._sizing.live or batch.buckets:
-            return None
-        if batch.cost is None or batch.cost_max is None:
-            return Together(limit, why, slack_ms)
-        cost = float(costs(choice.flowing.columns[batch.cost].take(rows)).sum())
-        return Together(limit, why, slack_ms, cost, batch.cost_max)
-
-    def _forward(self, choice: Choice, model: str, rows: Ints, together: Together | None = None) -> Forward:
-        job = self._next_job()
-        choice.open[job] = (model, rows)
-        place = repeating.place(rows, self.recorded.get(model, ())) if self.recorded is not None else None
-        sizes = self._models[model].batch.sizes
-        return Forward(job, model, choice.versions[model][0], choice.matrices[model][rows], together, sizes, place)
-
-    def _fault(self, choice: Choice, model: str, row: int, reason: str) -> None:
-        """Only the model that was to answer can spoil a row; a shadow leaves no mark instead."""
-        if model in self.step.arms and self.step.arms[choice.arm[row]] == model:
-            choice.faults[row] = reason
+    def _begin(self, choice: Choice, slack_ms: float | None) -> list[Command]:
+        """Ask the models for the rows that need them."""
+        needs = self._needs(choice)
+        if self._composing is not None:
+            return [*self._composing.begin(choice, needs, slack_ms)]
+        commands: list[Command] = []
+        for name, wanted in needs.items():
+            choice.said[name] = Said(wanted, wanted)
+            commands += self._asking.ask(choice, name, wanted, slack_ms)
+        return commands
 
     def done(self, job: int, outputs: Floats, place: tuple[int, int] | None = None) -> list[Command]:
-        """A forward pass ended; answers that are not finite spoil their own row only."""
-        choice, model, rows = self._ended(job)
-        if outputs.ndim != 2 or len(outputs) != len(rows):
-            return self._again(
-                choice, model, rows, f"model {model}: got an answer of shape {outputs.shape}, expected ({len(rows)}, outputs)"
-            )
-        into = choice.outputs.get(model)
-        if into is None:
-            into = choice.outputs[model] = np.full((len(choice), outputs.shape[1]), np.nan)
-        if into.shape[1] != outputs.shape[1]:
-            return self._again(choice, model, rows, f"model {model}: got {outputs.shape[1]} outputs, expected {into.shape[1]} as before")
-        into[rows] = outputs
-        choice.passes.append((model, rows, place))
-        for spoiled in np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist():
-            column = int(np.flatnonzero(~np.isfinite(outputs[spoiled]))[0])
-            row = int(rows[spoiled])
-            into[row] = np.nan
-            self._fault(choice, model, row, f"model {model} gave {outputs[spoiled, column]} in output {column}")
-        return []
+        """A forward pass ended. place: as notices.ForwardDone has it."""
+        return self._ended(job, outputs, "", place)
 
     def failed(self, job: int, reason: str) -> list[Command]:
-        """A forward pass raised: halve the batch until the row at fault is alone."""
-        choice, model, rows = self._ended(job)
-        return self._again(choice, model, rows, f"model {model}: {reason}")
+        """A forward pass raised."""
+        return self._ended(job, None, reason, None)
 
-    def _again(self, choice: Choice, model: str, rows: Ints, reason: str) -> list[Command]:
-        if len(rows) == 1:
-            self._fault(choice, model, int(rows[0]), reason)
-            return []
-        middle = len(rows) // 2
-        return [self._forward(choice, model, rows[:middle]), self._forward(choice, model, rows[middle:])]
-
-    def _ended(self, job: int) -> tuple[Choice, str, Ints]:
-        """Whose pass this was."""
+    def _ended(self, job: int, outputs: Floats | None, reason: str, place: tuple[int, int] | None) -> list[Command]:
         choice = next((c for c in self.choices if job in c.open), None)
-        assert choice is not None, "an answer without a question"
-        model, rows = choice.open.pop(job)
-        return choice, model, rows
+        if choice is None:
+            assert job in self._given_up, "an answer without a question"
+            self._given_up.discard(job)
+            return []
+        key, rows = choice.open.pop(job)
+        choice.said[key].open -= 1
+        commands: list[Command] = []
+        if self._composing is None or self._composing.awaits(choice, key):
+            if outputs is None:
+                commands += self._asking.failed(choice, key, rows, reason)
+            else:
+                commands += self._asking.done(choice, key, rows, outputs, place)
+        if self._composing is not None:
+            commands += self._composing.go_on(choice)
+        self._look(choice)
+        return commands
+
+    def overdue(self, now_ms: int) -> list[Command]:
+        """Time went on: ensembles that have waited long enough go on without those who are late."""
+        commands: list[Command] = []
+        for choice in self.choices:
+            if self._composing is not None and choice.due_ms is not None and choice.due_ms <= now_ms:
+                commands += self._composing.overdue(choice, now_ms)
+                self._look(choice)
+        return commands
+
+    def _look(self, choice: Choice) -> None:
+        """Once every arm and shadow has said what it has to say, rows without an answer are at fault, and nobody waits for anything."""
+        if self._composing is not None:
+            choice.waits = not all(choice.said[name].settled for name in self.graph.roots)
+        else:
+            choice.waits = bool(choice.open)
+        if choice.waits:
+            return
+        if choice.open:
+            self._sizing.patience.gave_up(self._asking.open(choice))
+            self._given_up |= choice.open.keys()
+            choice.open.clear()
+        # Only the model that was to answer can spoil a row; a shadow leaves no mark instead.
+        for number, name in enumerate(self.step.arms):
+            faults = choice.said[name].faults
+            if faults:
+                choice.faults |= {row: reason for row, reason in faults.items() if choice.arm[row] == number}
 
     def close(self, choice: Choice) -> None:
-        """All passes of this choice have ended."""
-        assert not choice.open, "a choice closed before its models answered"
+        """The rows of this choice have their answers."""
+        assert not choice.waits, "a choice closed before its models answered"
         self.choices = [other for other in self.choices if other is not choice]
+
+    def forget(self) -> None:
+        """The task begins again from its last checkpoint; answers to what was asked before find nobody."""
+        self.choices = []
+        self._given_up = set()
 
     def key_column(self) -> str | None:
         """The column of the flowing rows that keys the predictions."""
@@ -276,11 +246,3 @@ class Decider:
 def answer_keys(choice: Choice, key: str | None) -> Text:
     """The record keys of predictions: the rows' own, or their ids."""
     return choice.ids if key is None else as_text(choice.flowing.columns[key])
-
-
-def costs(column: Column) -> Floats:
-    """float64[n], not negative: the numbers, or the lengths of the lists; 0 where there is none."""
-    made = column.size.astype(np.float64) if isinstance(column, Lists) else np.zeros(len(column))
-    if isinstance(column, Numbers):
-        made = column.floats()
-    return np.clip(np.nan_to_num(made), 0.0, COST_MAX)

@@ -13,15 +13,17 @@ import numpy as np
 from stream_infer.codec.internal import REJECT
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import FieldSchema, parse_schema
+from stream_infer.decide.graph import Graph
 from stream_infer.feedback import Joined
 from stream_infer.flow.answers import SAID, Answers
 from stream_infer.flow.blocks import BlockEmitter
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Produce
-from stream_infer.flow.deciding import Choice, answer_keys
+from stream_infer.flow.deciding import answer_keys
 from stream_infer.flow.rows import Bad
 from stream_infer.records import Bools, Column, Ints, Lists, Matrix, Numbers, Text
 from stream_infer.topology.plan import DecideStep, StreamPlan
-from stream_infer.topology.spec_names import PREDICTION_FIELDS
+from stream_infer.topology.spec_names import ANSWER_FIELDS, PREDICTION_FIELDS
 
 # A producer takes 1,000,000 bytes a record by default, a topic 1,048,588; the key is written twice.
 REJECTED_VALUE_BYTES_MAX = 700_000
@@ -31,15 +33,17 @@ REJECTED_KEY_BYTES_MAX = 100_000
 class AnswerEmitter:
     """Predictions of one decide step, and the decision log: what learners saw, and what the predictions leave out."""
 
-    def __init__(self, step: DecideStep, stream: StreamPlan | None, decisions_topic: str, partition: int, partitions: int) -> None:
+    def __init__(
+        self, step: DecideStep, graph: Graph, stream: StreamPlan | None, decisions_topic: str, partition: int, partitions: int
+    ) -> None:
         self._stream, self._partition = stream, partition
-        self._answers = Answers(step)
+        self._answers = Answers(step, graph)
         self._fields: tuple[FieldSchema, ...] = ()
         self._encoder: RowEncoder | None = None
         if stream is not None:
             schema = parse_schema(stream.schema, stream.name)
             self._fields, self._encoder = schema.fields, RowEncoder(schema, stream.format, stream.framing)
-        self._logged, self._said = _logged(step, {field.name for field in self._fields})
+        self._logged, self._said = _logged(step, graph, {field.name for field in self._fields})
         self._decisions = BlockEmitter(decisions_topic, partition)
         # Partition p answers into partition p where the counts allow it: then the order of the input is the order of the output.
         self._into = partition if stream is not None and stream.partitions == partitions else None
@@ -61,12 +65,12 @@ class AnswerEmitter:
         """Fields of predictions, and columns of their rows, for whoever works on with the rows that were answered. As emit() otherwise."""
         rows = np.flatnonzero(ok)
         self._answers.take(choice, rows, len(rows), offsets, cut)
-        ours = [name for name in names if name in PREDICTION_FIELDS]
+        ours = [name for name in names if name in ANSWER_FIELDS]
         made: dict[str, Column] = {name: self._answers.column(name) for name in ours}
         return made | {name: choice.flowing.columns[name].take(rows) for name in names if name not in ours}
 
     def _column(self, field: FieldSchema, choice: Choice, rows: Ints | slice) -> Column:
-        ours = field.name in PREDICTION_FIELDS
+        ours = field.name in ANSWER_FIELDS
         column = self._answers.column(field.name) if ours else choice.flowing.columns[field.name].take(rows)
         if isinstance(column, Lists) and self._stream is not None and self._stream.format == "json":
             return _finite(column, field)
@@ -88,18 +92,19 @@ class AnswerEmitter:
         return self._answers.first(choice)
 
 
-def _logged(step: DecideStep, told: set[str]) -> tuple[list[str], list[str]]:
+def _logged(step: DecideStep, graph: Graph, told: set[str]) -> tuple[list[str], list[str]]:
     """What the decision log holds: columns, and what is said once for all rows. told: fields of the predictions.
 
     Without predictions it is everything. Else it is what they leave out of what no replay can find again: where the row was, how an arm
-    was drawn, what the shadows said.
+    was drawn, what the shadows said, which members of ensembles were late.
     """
-    wanted = set(PREDICTION_FIELDS)
+    wanted = set(PREDICTION_FIELDS if graph.plain else ANSWER_FIELDS)
     if told:
         wanted = {"source_topic", "source_partition", "source_offset", "cut"}
         wanted |= {"arm", "propensity", "propensities", "policy_version"} if len(step.arms) > 1 else set()
         wanted |= {"shadows"} if step.shadows else set()
-    left = [name for name in PREDICTION_FIELDS if name in wanted - told - {"prediction_id"}]
+        wanted |= {"missing"} if graph.timed else set()
+    left = [name for name in ANSWER_FIELDS if name in wanted - told - {"prediction_id"}]
     return [name for name in left if name not in SAID], [name for name in left if name in SAID]
 
 

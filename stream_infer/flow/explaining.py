@@ -18,10 +18,11 @@ from stream_infer.attribution.asking import ROWS_AT_ONCE
 from stream_infer.codec.internal import EXPLANATION
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import parse_schema
+from stream_infer.decide.graph import Graph
 from stream_infer.features.vectorise import Vectoriser
 from stream_infer.flow.answers import Answers
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command, Forward, Produce
-from stream_infer.flow.deciding import Choice
 from stream_infer.flow.stats import Stats
 from stream_infer.hashing import hash64, uniform
 from stream_infer.models.settings import ModelSettings
@@ -56,7 +57,7 @@ class Explaining:
         self._models = [plan.models[name] for name in decide.arms]
         self._vectorisers = [Vectoriser(model.inputs) for model in self._models]
         self._starts = [starts_of(model) for model in self._models]
-        self._answers = Answers(decide)
+        self._answers = Answers(decide, Graph.of(decide.arms + decide.shadows, plan.models, plan.composed))
         stream = plan.streams[step.to]
         self._topic = stream.topic
         self._encoder = RowEncoder(parse_schema(EXPLANATION), stream.format, stream.framing)

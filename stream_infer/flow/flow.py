@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from stream_infer.batching import Sizing
 from stream_infer.batching.sizing import DRAIN, NOTHING_WAITS
+from stream_infer.decide.graph import Graph
 from stream_infer.flow.answering import Answering
 from stream_infer.flow.channel import END
 from stream_infer.flow.commands import Call, Command, Commit, Forward, Install, Pause, Resume, Seek, Stop
@@ -24,6 +25,7 @@ from stream_infer.flow.notices import (
     Installed,
     InstallFailed,
     Notice,
+    Overdue,
     Pass,
     Read,
     TaskId,
@@ -71,6 +73,10 @@ class Flow:
         self._draining = False
         deciding = [(section.name, step) for section in plan.sections for step in section.steps if isinstance(step, DecideStep)]
         self._deadlines = {name: step for name, step in deciding if step.deadline is not None}
+        self._graphs = {name: Graph.of(step.arms + step.shadows, plan.models, plan.composed) for name, step in deciding}
+        self._asked = {name: _asked(step, self._graphs[name]) for name, step in deciding}
+        self._timed = {name for name, graph in self._graphs.items() if graph.timed}
+        self._waited = {name: self._graphs[name].waited() for name in self._timed}
         learn = [s for section in plan.sections for s in section.steps if isinstance(s, LearnStep)]
         self._every_ms = learn[0].every_ms if learn else None
 
@@ -92,6 +98,8 @@ class Flow:
             return self._revoked(notice)
         if isinstance(notice, CommitWanted):
             return self._commit(notice)
+        if isinstance(notice, Overdue):
+            return self._overdue(notice.now)
         assert isinstance(notice, Committed)
         self._draining = False
         return []
@@ -144,8 +152,7 @@ class Flow:
     def _revoked(self, notice: TaskRevoked) -> list[Command]:
         task = self.tasks.pop(notice.task)
         stale = [job for job, (owner, _) in self._jobs.items() if owner == task.id]
-        for job in stale:
-            del self._jobs[job]
+        self.sizing.patience.gave_up((job, self._jobs.pop(job)[1]) for job in stale)
         commands: list[Command] = []
         for partition in task.inputs():
             self._readers[partition].remove(task)
@@ -194,8 +201,8 @@ class Flow:
         return [Resume(again)] if again else []
 
     def _tick(self, notice: Tick) -> list[Command]:
-        self._now, self.sizing.wall_ms = notice.now, notice.wall
-        commands: list[Command] = []
+        self._now, self.sizing.now_ms, self.sizing.wall_ms = notice.now, notice.now, notice.wall
+        commands = self._overdue(notice.now) if self._timed else []
         for task in list(self.tasks.values()):
             task.time(notice.at_end, self._mode.ends)
             if not self._draining:
@@ -207,15 +214,26 @@ class Flow:
             commands += self._resume(low | (self._limiting() & self._paused))
         return commands
 
+    def _overdue(self, now: int) -> list[Command]:
+        """Ensembles that have waited long enough go on without their late members."""
+        self._now = self.sizing.now_ms = now
+        tasks = [task for task in self.tasks.values() if task.id[0] in self._timed]
+        return [command for task in tasks for command in self._numbered(task, task.overdue(now))]
+
     def _step(self, task: Task) -> list[Command]:
-        step = self._deadlines.get(task.id[0])
+        step, most = self._deadlines.get(task.id[0]), self._mode.chunk_rows_max
         if step is not None and step.deadline is not None and self.sizing.live:
-            most = self._mode.chunk_rows_max
-            task.merge.rows_max = self.sizing.chunk_rows(step.arms, step.shadows, step.deadline.after_ms, most)
+            arms, shadows = self._asked[task.id[0]]
+            task.merge.rows_max = self.sizing.chunk_rows(arms, shadows, step.deadline.after_ms, most)
+        if task.id[0] in self._timed and self.sizing.live:
+            # Else the members of an ensemble would be late for no fault of theirs, the more the busier we are.
+            fits = [self.sizing.rows_within(models, wait_ms, most) for models, wait_ms in self._waited[task.id[0]]]
+            task.merge.rows_max = min([task.merge.rows_max if step is not None else most, *fits])
         return self._numbered(task, task.step(self._now))
 
     def _answered(self, notice: ForwardDone | ForwardFailed) -> list[Command]:
         asked = self._jobs.pop(notice.job, None)
+        self.sizing.patience.ended(notice.job)
         if asked is None:
             self.stats.stale_dropped += 1  # the task was revoked while the model worked: someone else answers these rows
             return []
@@ -301,3 +319,8 @@ class Flow:
     def buffered(self) -> int:
         """Rows read and not worked on, over all tasks."""
         return sum(task.buffered(partition) for task in self.tasks.values() for partition in task.inputs())
+
+
+def _asked(step: DecideStep, graph: Graph) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The models that an answer of each arm may take, and those of all shadows."""
+    return tuple(graph.under(arm) for arm in step.arms), tuple(name for shadow in step.shadows for name in graph.under(shadow))

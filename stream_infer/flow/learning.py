@@ -94,6 +94,10 @@ class Learning:
         """Never: this section calls nothing."""
         raise AssertionError(f"job {notice.job} in the learn section: a call")
 
+    def overdue(self, now_ms: int) -> list[Command]:  # noqa: ARG002
+        """Nobody is waited for."""
+        return []
+
     def finish(self) -> list[Command]:
         """Nothing leaves before an epoch ends."""
         return []

@@ -105,6 +105,13 @@ class Tick:
 
 
 @dataclass(slots=True)
+class Overdue:
+    """Time went on while nothing new may begin: who is waited for only so long may be late by now. now: ms, monotone."""
+
+    now: int
+
+
+@dataclass(slots=True)
 class CommitWanted:
     """The work since the last commit should become visible now; nothing is in flight. leaving: tasks whose positions go out in any case."""
 
@@ -117,4 +124,4 @@ class Committed:
 
 
 Ended = ForwardDone | ForwardFailed | Installed | InstallFailed  # what a forwarder tells
-Notice = TaskRevoked | Read | Ended | CallDone | Tick | CommitWanted | Committed
+Notice = TaskRevoked | Read | Ended | CallDone | Tick | Overdue | CommitWanted | Committed

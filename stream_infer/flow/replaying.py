@@ -84,7 +84,7 @@ class Replaying(Answering):
         if cut is not None:
             models = list(decider.vectorisers)
             commands += self._as_of(cut, [decider.step.name, *models])
-            decider.recorded = {name: [one for one in cut.passes if models[one.model] == name] for name in models}
+            decider.as_recorded({name: [one for one in cut.passes if models[one.model] == name] for name in models})
             self.sizing.wall_ms = cut.wall_ms
         return commands + super()._decide(begun)
 

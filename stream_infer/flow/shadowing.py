@@ -15,10 +15,11 @@ import numpy as np
 from stream_infer.codec.internal import SHADOW
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import parse_schema
+from stream_infer.decide.graph import Graph
 from stream_infer.features.vectorise import Vectoriser
 from stream_infer.flow.answers import Answers
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command, Forward, Produce
-from stream_infer.flow.deciding import Choice
 from stream_infer.hashing import hash64, hash64_bytes, uniform
 from stream_infer.records import Bools, Column, Floats, Ints, Lists, Matrix, Numbers, Text
 from stream_infer.topology.plan import DecideStep, Plan, ShadowStep
@@ -57,7 +58,7 @@ class Shadowing:
         self._model = plan.models[step.model]
         self._vectoriser = Vectoriser(self._model.inputs)
         self._seed = hash64_bytes(step.name.encode())
-        self._answers = Answers(decide)
+        self._answers = Answers(decide, Graph.of(decide.arms + decide.shadows, plan.models, plan.composed))
         stream = plan.streams[step.to]
         self._topic = stream.topic
         self._encoder = RowEncoder(parse_schema(SHADOW), stream.format, stream.framing)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command
-from stream_infer.flow.deciding import Choice
 from stream_infer.flow.enrich import Flowing
 from stream_infer.flow.explaining import Explained
 from stream_infer.flow.merge import Chunk
@@ -59,7 +59,7 @@ class Begun:
         """Whether a call or a model still owes something."""
         if self.shadowed and any(shadowed.open for shadowed in self.shadowed.values()):
             return True
-        asks = self.choice is not None and bool(self.choice.open)
+        asks = self.choice is not None and self.choice.waits
         return asks or self.call is not None or (self.explained is not None and bool(self.explained.open))
 
 

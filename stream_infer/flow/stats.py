@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stream_infer.feedback import Joined
-from stream_infer.flow.deciding import Choice
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.notices import Pass
 from stream_infer.records import Bools, Floats, Ints, Text
 from stream_infer.topology.plan import DecideStep

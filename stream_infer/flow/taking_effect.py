@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from stream_infer.flow.canaries import Canary, split_shares
 from stream_infer.flow.channel import CHANGES, VERSIONS
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command, Install
-from stream_infer.flow.deciding import Choice
 from stream_infer.flow.notices import Installed, InstallFailed
 from stream_infer.flow.rollouts import Rollouts
 from stream_infer.flow.rows import Rows

@@ -57,6 +57,9 @@ class Work(Protocol):
     def called(self, notice: CallDone) -> list[Command]:
         """A call came back."""
 
+    def overdue(self, now_ms: int) -> list[Command]:
+        """Time went on: models that are waited for only so long are late."""
+
     def finish(self) -> list[Command]:
         """The chunk is through: everything it leads to."""
 
@@ -220,6 +223,10 @@ class Task:
     def called(self, notice: CallDone, now: int) -> list[Command]:
         """A call came back."""
         return self.work.called(notice) + self._finish(now)
+
+    def overdue(self, now: int) -> list[Command]:
+        """Chunks go on without models that are late, where they can."""
+        return self.work.overdue(now) + self._finish(now) if self._begun else []
 
     def _finish(self, now: int) -> list[Command]:
         """Answer the chunks that models and calls are through with, in order."""

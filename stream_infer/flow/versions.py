@@ -53,10 +53,14 @@ def read_versions(fetched: Fetched, *, at_once: bool, begin: int) -> tuple[Rows,
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """A model as its file says: version 0 until a learned one comes. start: what a learner begins with; None for other models."""
+    """A model as its file says: version 0 until a learned one comes. start: what a learner begins with; None for other models.
+
+    outputs: numbers per answer; 0: not known.
+    """
 
     digest: str
     start: LinearModel | None = None
+    outputs: int = 0
 
 
 def statics(settings: Mapping[str, ModelSettings], models: Mapping[str, Model]) -> dict[str, Static]:
@@ -64,7 +68,7 @@ def statics(settings: Mapping[str, ModelSettings], models: Mapping[str, Model]) 
     found = {}
     for name, model in models.items():
         begins = settings[name].learns is not None and settings[name].artifact is not None
-        found[name] = Static(model.digest, model if begins and isinstance(model, LinearModel) else None)
+        found[name] = Static(model.digest, model if begins and isinstance(model, LinearModel) else None, model.outputs)
     return found
 
 
@@ -85,6 +89,11 @@ class VersionTable:
         if version is None:
             return 0, self._static[name].digest[:12] if name in self._static else ""
         return version.version, f"v{version.version}-{version.digest[:12]}"
+
+    def outputs(self, name: str) -> int:
+        """Numbers per answer of a model; 0 where that is not known."""
+        static = self._static.get(name)
+        return 0 if static is None else static.outputs
 
     def payload(self, name: str) -> tuple[int, bytes]:
         """(version, bytes) of a policy or model; (0, b"") before the first."""

@@ -22,7 +22,7 @@ from stream_infer.flow.commands import Call, Command, Commit, Forward, Install, 
 from stream_infer.flow.committing import Committer
 from stream_infer.flow.flow import Flow, Mode
 from stream_infer.flow.keeping import Keeping
-from stream_infer.flow.notices import Committed, CommitWanted, Read, TaskId, TaskRevoked, Tick
+from stream_infer.flow.notices import Committed, CommitWanted, Overdue, Read, TaskId, TaskRevoked, Tick
 from stream_infer.flow.ports import Caller, Forwarder, Pace, Snapshots
 from stream_infer.flow.restoring import Restoring
 from stream_infer.flow.standby import Copy, Standby
@@ -269,6 +269,7 @@ class Worker:
         deadline = self._clock() + DRAIN_MS_MAX
         while self.flow.in_flight() and self._clock() < deadline:
             self._take_answers(50)
+            self._carry_out(self.flow.handle(Overdue(self._clock())))
         return not self.flow.in_flight()
 
     def _begin_commit(self, leaving: Sequence[TaskId] = ()) -> None:

@@ -16,8 +16,8 @@ from stream_infer.models.linear import LinearModel
 class SimForwarder:
     """A Forwarder whose answers come one by one. draw(n): a whole number below n, which of the open passes ends next.
 
-    held: while True, nothing ends (a model that takes long). load: makes published versions, or raises; one or none of those asked for is
-    there per call of finished().
+    held: while True, nothing ends (a model that takes long). stalled: models whose passes do not end. load: makes published versions, or
+    raises; one or none of those asked for is there per call of finished().
     """
 
     def __init__(self, models: Mapping[str, Model], draw: Callable[[int], int], load: Callable[[Install], Model] | None = None) -> None:
@@ -27,6 +27,7 @@ class SimForwarder:
         self._learned: dict[tuple[str, int], Model] = {}
         self._open: list[Forward] = []
         self.held = False
+        self.stalled: set[str] = set()
 
     def install(self, command: Install) -> None:
         """Load a learned version; begin with a published one."""
@@ -48,8 +49,11 @@ class SimForwarder:
         told: list[Ended] = []
         if self._installs and self._draw(2) == 0:
             told.append(self._install(self._installs.pop(self._draw(len(self._installs)))))
-        count = len(self._open) if wait_ms else min(1, len(self._open))
-        return told + [self._end(self._open.pop(self._draw(len(self._open)))) for _ in range(count)]
+        going = [command for command in self._open if command.model not in self.stalled]
+        ended = [going.pop(self._draw(len(going))) for _ in range(len(going) if wait_ms else min(1, len(going)))]
+        jobs = {command.job for command in ended}
+        self._open = [command for command in self._open if command.job not in jobs]
+        return told + [self._end(command) for command in ended]
 
     def _install(self, command: Install) -> Installed | InstallFailed:
         name = (command.model, command.version)

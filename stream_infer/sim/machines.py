@@ -46,7 +46,7 @@ class WorldTransport(SimTransport):
 
 
 class WorldForwarder(SimForwarder):
-    """Models that may take long. wait: lets simulated time pass."""
+    """Models that may take long; where some are called slow, these alone. wait: lets simulated time pass."""
 
     def __init__(
         self, models: Mapping[str, Model], draw: Callable[[int], int], clock: Callable[[], int], wait: Callable[[int], None]
@@ -61,8 +61,11 @@ class WorldForwarder(SimForwarder):
         super().submit(command)
 
     def finished(self, wait_ms: int) -> list[Ended]:
-        """As SimForwarder.finished, nothing while held."""
-        if self._clock() < self.held_until:
+        """As SimForwarder.finished, nothing (of the slow ones) while held."""
+        held = self._clock() < self.held_until
+        slow = {name for name in self._models if name.startswith("slow")}
+        self.stalled = slow if held else set()
+        if held and not slow:
             self._wait(wait_ms)
             return []
         return super().finished(wait_ms)

@@ -18,6 +18,7 @@ from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
 from stream_infer.sim.chance import Chance
 from stream_infer.sim.scenario_rules import RULES, RULES_CALLS
+from stream_infer.sim.scenario_texts import CARDS, PANEL
 from stream_infer.topology.build import load
 from stream_infer.topology.plan import Plan
 
@@ -93,43 +94,6 @@ def _delay(chance: Chance) -> int:
 
 
 # --------------------------------------------------------------------------------------------------- cards: own features, a table
-
-CARDS = """
-name: sim-cards
-format: 1
-limits: {rows_in_flight_max: 100, wait_ms_max: 50}
-streams:
-  payments: {topic: cards-payments, schema: payment, key: card, id: payment, event_time: at_ms, partitions: 3}
-  cards:    {topic: cards-cards, schema: card, key: card, event_time: at_ms, partitions: 3, compacted: true}
-  scores:   {topic: cards-scores, partitions: 3}
-models:
-  probe:
-    kind: linear
-    artifact: none.safetensors
-    inputs:
-      - amount
-      - n_10s
-      - {name: sum_10s, missing: -7}
-      - {name: mean_all, missing: -7}
-      - {name: last_all, missing: -7}
-      - {name: max_tumble, missing: -7}
-      - limit
-stages:
-  spend:
-    kind: features
-    from: payments
-    group_by: card
-    values:
-      n_10s: {count: true, window_s: 10, hops: 5}
-      sum_10s: {sum: amount, window_s: 10, hops: 5}
-      mean_all: {mean: amount}
-      last_all: {last: amount}
-      max_tumble: {max: amount, window_s: 7, shape: tumbling}
-  known: {kind: lookup, from: spend, table: cards, key: card, take: {limit: -1}}
-  score: {kind: model, from: known, model: probe, where: amount >= 1}
-  out: {kind: emit, from: score, to: scores, commit_interval_ms: 20}
-"""
-
 
 def _cards(chance: Chance, count: int) -> list[Event]:
     events = []
@@ -294,16 +258,23 @@ def _shops(chance: Chance, count: int) -> list[Event]:
     return events
 
 
+_CARDS_SCHEMAS = {
+    "payment": schema("Payment", payment="string", card="string", amount="double", at_ms="long"),
+    "card": schema("Card", card="string", limit="int", at_ms="long"),
+}
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
         Scenario(
             "cards",
             CARDS,
-            {
-                "payment": schema("Payment", payment="string", card="string", amount="double", at_ms="long"),
-                "card": schema("Card", card="string", limit="int", at_ms="long"),
-            },
+            _CARDS_SCHEMAS,
+            _cards,
+        ),
+        Scenario(
+            "panel",
+            PANEL,
+            _CARDS_SCHEMAS,
             _cards,
         ),
         Scenario(

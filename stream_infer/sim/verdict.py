@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from stream_infer.decide.graph import Graph
 from stream_infer.flow.channel import TOLD
 from stream_infer.flow.learning import Learning
 from stream_infer.flow.versions import MARK_KEY
@@ -129,7 +130,9 @@ def features_are_the_oracles(world: World, oracle: Oracle) -> list[str]:
         found += [f"{_at(place)} left with {name} = {row[name]}, the oracle says {expected.columns[name]}" for name in made]
         if row["event_time"] != expected.time:
             found.append(f"{_at(place)} is answered as of {row['event_time']}, the oracle says {expected.time}")
-        settings = world.plan.models[str(row["model"])]
+        # The models that a composed one asks all show the same inputs, whoever of them answers.
+        name = Graph.of((str(row["model"]),), world.plan.models, world.plan.composed).leaves[0]
+        settings = world.plan.models[name]
         if settings.learns is not None:
             continue
         outputs = row["outputs"]

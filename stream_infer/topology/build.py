@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stream_infer.codec.internal import JOINED
 from stream_infer.errors import TopologyError
+from stream_infer.topology.build_composed import composed_models
 from stream_infer.topology.build_online import store_plans
 from stream_infer.topology.build_settings import model_settings
 from stream_infer.topology.build_steps import build_section, learn_section
@@ -13,6 +14,7 @@ from stream_infer.topology.check_streams import Files
 from stream_infer.topology.client import client_settings
 from stream_infer.topology.emit_schema import written_schemas
 from stream_infer.topology.hop_schema import AT_MS, hop_schema
+from stream_infer.topology.parts import COMPOSED
 from stream_infer.topology.placement import Draft
 from stream_infer.topology.plan import DecideAt, EmitPlan, Plan, SectionPlan, StreamPlan
 from stream_infer.topology.read import read
@@ -62,7 +64,7 @@ def build(checked: Checked, base: str = ".") -> Plan:
     return Plan(
         name=name,
         streams=streams,
-        models={key: model_settings(key, section) for key, section in spec.models.items()},
+        models={key: model_settings(key, section) for key, section in spec.models.items() if section.kind not in COMPOSED},
         sections=tuple(sections),
         emit=emit,
         topics=_topics(name, streams, sections, emit),
@@ -76,6 +78,7 @@ def build(checked: Checked, base: str = ".") -> Plan:
         tests=checked.tests,
         stores=store_plans(spec),
         base=base,
+        composed=composed_models(checked),
     )
 
 

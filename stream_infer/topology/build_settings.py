@@ -124,6 +124,8 @@ def _input(item: Value) -> Input:
         return Input(section.text("one_hot"), "one_hot", values=section.texts("values"))
     if section.has("is_missing"):
         return Input(section.text("is_missing"), "is_missing")
+    if section.has("output_of"):
+        return Input(section.text("output_of"), "output", section.maybe_number("missing"), size=int(section.maybe_number("size") or 0))
     for kind in WIDE:
         if section.has(kind):
             return Input(section.text(kind), kind, size=section.integer("size"), separator=section.maybe_text("separator") or ",")

@@ -14,8 +14,8 @@ from stream_infer.topology.build_settings import (
 )
 from stream_infer.topology.check import Checked
 from stream_infer.topology.check_calls import decider_of
-from stream_infer.topology.check_stages import arms_of, asked_models
 from stream_infer.topology.columns import added_by
+from stream_infer.topology.parts import arms_of, asked_models, with_parts
 from stream_infer.topology.placement import Draft, keeps_own_rows
 from stream_infer.topology.plan import (
     CallStep,
@@ -144,7 +144,9 @@ def _inputs(checked: Checked, draft: Draft) -> tuple[InputPlan, ...]:
 def _has_versions(checked: Checked, stage: Section) -> bool:
     if stage.kind not in DECIDERS:
         return False
-    return stage.kind == "bandit" or any(checked.spec.models[model].has("learns") for model in asked_models(stage))
+    return stage.kind == "bandit" or any(
+        checked.spec.models[model].has("learns") for model in with_parts(checked.spec, asked_models(stage))
+    )
 
 
 def _has_changes(checked: Checked, stage: Section) -> bool:
@@ -164,7 +166,7 @@ def learn_section(checked: Checked, sections: list[SectionPlan]) -> SectionPlan 
     for name, stage in spec.stages_of("learn"):
         outcome = stage.text("from")
         decides = spec.stages[outcome].text("predictions")
-        learners = tuple(model for model in asked_models(spec.stages[decides]) if spec.models[model].has("learns"))
+        learners = tuple(model for model in with_parts(spec, asked_models(spec.stages[decides])) if spec.models[model].has("learns"))
         steps.append(LearnStep(name, outcome, decides, learners, ms(stage, "every_s") or 1))
         sources += next(section.partitions for section in sections if any(step.name == outcome for step in section.steps))
     if not steps:

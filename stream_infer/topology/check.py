@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stream_infer.codec.schema import RecordSchema
 from stream_infer.errors import Problem
+from stream_infer.topology.check_composed import check_composed
 from stream_infer.topology.check_models import check_models
 from stream_infer.topology.check_names import check_names
 from stream_infer.topology.check_stages import check_stages
@@ -41,6 +42,7 @@ def check(spec: Spec, files: Files) -> tuple[Checked, list[Problem]]:
     order = check_names(spec, found)
     schemas, texts = check_streams(spec, files, found)
     check_models(spec, found)
+    check_composed(spec, found)
     columns = of_stages(spec, schemas, order, found)
     placement = place_stages(spec, order, columns, found)
     check_stages(spec, order, columns, placement, written_schemas(spec, schemas), found)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stream_infer.codec.internal import PREDICTION
 from stream_infer.codec.schema import parse_schema
 from stream_infer.functions import KINDS
 from stream_infer.topology import columns as col
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.literals import integer_of, number_of
-from stream_infer.topology.spec_names import DECIDERS, PREDICTION_FIELDS
+from stream_infer.topology.spec_names import ANSWER_FIELDS, DECIDERS, WHOLE_PREDICTION
 from stream_infer.topology.suggest import did_you_mean, listed
 from stream_infer.topology.values import Findings, Section, Spec, Value
 
@@ -52,7 +51,7 @@ def check_function(spec: Spec, stage: Section, before: Columns | None, of: str, 
             found.at(item, f"{stage.label}: `{item.data}` stands twice in `reads`", expected="each column once", fix="remove one of them")
         seen.add(item.data)
     for name, value in stage.entries("gives").items():
-        if name in PREDICTION_FIELDS:
+        if name in ANSWER_FIELDS:
             what = f"{stage.label}: `{name}` is a field of predictions"
             found.at_name(value, what, expected="a column with a name of its own", fix=f"call it `my_{name}`")
     _check_defaults(stage, found)
@@ -60,7 +59,7 @@ def check_function(spec: Spec, stage: Section, before: Columns | None, of: str, 
 
 
 def _prediction_columns() -> Columns:
-    return {f.name: col.Column(f.kind, f.logical, "a field of predictions") for f in parse_schema(PREDICTION).fields}
+    return {f.name: col.Column(f.kind, f.logical, "a field of predictions") for f in parse_schema(WHOLE_PREDICTION).fields}
 
 
 def check_flow(spec: Spec, stage: Section, found: Findings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream_infer.features.settings import WIDE
+from stream_infer.features.settings import WIDE, Input
 from stream_infer.topology import columns as col
 from stream_infer.topology.check_batches import check_batch
 from stream_infer.topology.check_streams import check_path
@@ -64,6 +64,8 @@ def columns_of_input(item: Value) -> tuple[str, ...]:
     for kind in WIDE:
         if section.has(kind):
             return tuple(f"{section.maybe_text(kind)}[{place}]" for place in range(int(section.maybe_number("size") or 0)))
+    if section.has("output_of"):
+        return Input(section.text("output_of"), "output", size=int(section.maybe_number("size") or 0)).columns()
     return (f"{section.maybe_text('is_missing')}?",) if section.has("is_missing") else (section.maybe_text("name") or "",)
 
 
@@ -144,8 +146,16 @@ def _check_input_forms(model: Section, found: Findings) -> None:
                 break
 
 
+_PARTNERS = (
+    ("values", ("one_hot",)),
+    ("missing", ("name", "output_of")),
+    ("separator", ("numbers",)),
+    ("size", (*WIDE, "output_of")),
+)
+
+
 def _check_partners(model: Section, entry: Section, found: Findings) -> None:
-    for setting, partners in (("values", ("one_hot",)), ("missing", ("name",)), ("separator", ("numbers",)), ("size", WIDE)):
+    for setting, partners in _PARTNERS:
         value = entry.get(setting)
         if value is not None and not any(partner in entry.given for partner in partners):
             words = " or ".join(f"`{partner}`" for partner in partners)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stream_infer.topology.check_calls import decider_of
+from stream_infer.topology.parts import parts, with_parts
 from stream_infer.topology.shape import Type, describe, with_article
 from stream_infer.topology.spec import PLACES
 from stream_infer.topology.spec_names import DECIDERS
@@ -23,6 +24,7 @@ def check_names(spec: Spec, found: Findings) -> list[str]:
     _check_unique(spec, found)
     _check_topics(spec, found)
     used = _check_references(spec, found)
+    used |= _asked_by_models(spec, used)
     _check_used(spec, found, used)
     _check_emits(spec, found)
     return _check_circles(spec, found)
@@ -176,8 +178,18 @@ def _noun(kind: Type) -> str:
     return "stream or stage" if "stream" in kind.names else "stage"
 
 
+def _asked_by_models(spec: Spec, used: dict[str, None]) -> dict[str, None]:
+    """The models that used ones ask; a misspelled name counts for the one that was meant."""
+    asked = with_parts(spec, used)
+    meant = [closest(part.name, spec.models) for name in asked for part in parts(spec.models[name]) if part.name not in spec.models]
+    return dict.fromkeys(with_parts(spec, [*asked, *(name for name in meant if name is not None)]))
+
+
 def _check_used(spec: Spec, found: Findings, used: dict[str, None]) -> None:
-    fixes = {"stream": "remove it, or read it in a stage", "model": "remove it, or name it in `arms`, `shadow` or `model` of a stage"}
+    fixes = {
+        "stream": "remove it, or read it in a stage",
+        "model": "remove it, or name it in `arms`, `shadow` or `model` of a stage, or in a model that is",
+    }
     for noun, name, value in _named(spec):
         # A stage that forgot to say what it uses has its own problem.
         if noun in fixes and name not in used and not _forgotten(spec, noun):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from stream_infer.topology import columns as col
 from stream_infer.topology.check_batches import check_costs, check_deadline
 from stream_infer.topology.check_calls import check_flow, check_function
+from stream_infer.topology.check_composed import check_routes
 from stream_infer.topology.check_explain import check_explain, check_targets
 from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
@@ -14,6 +15,7 @@ from stream_infer.topology.check_online import check_stores
 from stream_infer.topology.check_rollout import check_rollout, check_shadow
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.emit_schema import check_emit
+from stream_infer.topology.parts import arms_of, asked_models, with_parts
 from stream_infer.topology.placement import Placement
 from stream_infer.topology.spec_names import DECIDERS
 from stream_infer.topology.values import Findings, Section, Spec
@@ -61,20 +63,6 @@ def _check_lookup(stage: Section, before: Columns | None, columns: dict[str, Col
         check_column(found, stage.label, named, columns.get(table), col.A_NUMBER, of=f"stream `{table}`")
 
 
-def arms_of(stage: Section) -> list[str]:
-    """Names of the models that may be drawn, in the order of their shares."""
-    if stage.kind == "canary":
-        return [stage.maybe_text("champion") or "", stage.maybe_text("challenger") or ""]
-    return list(stage.texts("arms")) if stage.kind in ("bandit", "split") else [stage.maybe_text("model") or ""]
-
-
-def asked_models(stage: Section) -> list[str]:
-    """Names of the models that may answer, then of those that run in the shadow, each once."""
-    arms = arms_of(stage)
-    fallback = [stage.text("fallback")] if stage.has("fallback") else []
-    return list(dict.fromkeys([*arms, *fallback, *stage.texts("shadow")]))
-
-
 def answering_models(stage: Section) -> list[str]:
     """Names of the models that may answer."""
     shadows, answers = stage.texts("shadow"), (*arms_of(stage), stage.maybe_text("fallback"))
@@ -83,10 +71,12 @@ def answering_models(stage: Section) -> list[str]:
 
 def _check_decider(spec: Spec, stage: Section, before: Columns | None, of: str, found: Findings) -> None:
     parse_where(stage, before, found, of=of)
-    check_inputs(spec, stage, asked_models(stage), before, found)
+    models = with_parts(spec, asked_models(stage))
+    check_inputs(spec, stage, models, before, found)
+    check_routes(spec, models, before, of, found)
     check_deadline(stage, found)
     check_rollout(stage, before, of, found)
-    check_costs(spec, stage, asked_models(stage), before, found)
+    check_costs(spec, stage, models, before, found)
     for setting in ("arms", "shadow"):
         seen: set[str] = set()
         for item in stage.items(setting):
@@ -138,7 +128,7 @@ def _check_teaching(spec: Spec, found: Findings) -> None:
         decider = spec.stages.get(feedback.maybe_text("predictions") or "") if feedback is not None else None
         if decider is None or decider.kind not in DECIDERS:
             continue
-        learners = [model for model in asked_models(decider) if model in spec.models and "learns" in spec.models[model].given]
+        learners = [model for model in with_parts(spec, asked_models(decider)) if "learns" in spec.models[model].given]
         if not learners and decider.kind == "model":
             what = f"stage `{name}`: there is nothing to teach"
             found.at(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream_infer.features.settings import Aggregate
+from stream_infer.topology.explain_models import models_told
 from stream_infer.topology.full import full
 from stream_infer.topology.mermaid import mermaid
 from stream_infer.topology.plan import (
@@ -33,7 +34,7 @@ def text(plan: Plan) -> str:
     lines.append(f"  at most {plan.rows_in_flight_max} rows in flight; rows wait at most {plan.wait_ms_max} ms for an input that is behind")
     for section in plan.sections:
         lines += ["", *_section(plan, section)]
-    lines += ["", "models", *_table([_model(plan, name) for name in plan.models])] if plan.models else []
+    lines += ["", "models", *_table(models_told(plan))] if plan.models else []
     lines += ["", "stores", *_table([_store(plan, store) for store in plan.stores])] if plan.stores else []
     lines += ["", "topics", *_table([_topic(plan, *topic) for topic in plan.topics])]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -135,18 +136,6 @@ def _aggregate(aggregate: Aggregate) -> str:
 
 def _most(keys_max: int, each: int) -> str:
     return f", at most {keys_max} keys ({keys_max * each / 1e6:,.0f} MB) per task"
-
-
-def _model(plan: Plan, name: str) -> tuple[str, str, str]:
-    model = plan.models[name]
-    batch = model.batch
-    rows = f"batches of at most {batch.rows_max}" if batch.rows_max else "batches as large as pays"
-    if batch.sizes:
-        rows = f"batches of {', '.join(map(str, batch.sizes))} rows"
-    if batch.cost and batch.cost_max:
-        rows += f", of at most {batch.cost_max:g} {batch.cost}"
-    learns = f"; learns by {model.learns.by}" if model.learns else ""
-    return name, model.kind, f"{len(model.columns())} input columns, {model.device}, {rows}, {model.artifact or 'from zero'}{learns}"
 
 
 def _store(plan: Plan, store: StorePlan) -> tuple[str, str, str]:

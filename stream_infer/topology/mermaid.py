@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream_infer.topology.explain_models import asked
 from stream_infer.topology.plan import (
     DecideStep,
     ExplainStep,
@@ -22,15 +23,36 @@ def mermaid(plan: Plan) -> str:
     frames: list[str] = []
     arrows: list[str] = []
     for number, section in enumerate(plan.sections):
-        frames += _frame(section, number)
+        frames += _frame(plan, section, number)
         arrows += _arrows(plan, section, number, topics)
     nodes = [f'  {node}[("{topic}")]' for topic, node in topics.items()]
     return "\n".join(["flowchart LR", *nodes, *frames, *arrows]) + "\n"
 
 
-def _frame(section: SectionPlan, number: int) -> list[str]:
-    boxes = [f'    s{number}_{i}["{step.name}"]' for i, step in enumerate(section.steps)]
-    return [f'  subgraph s{number}["{section.name}: {section.partitions} tasks"]', *boxes, "  end"]
+def _frame(plan: Plan, section: SectionPlan, number: int) -> list[str]:
+    lines = [f'  subgraph s{number}["{section.name}: {section.partitions} tasks"]']
+    for i, step in enumerate(section.steps):
+        lines.append(f'    s{number}_{i}["{step.name}"]')
+        if isinstance(step, DecideStep):
+            lines += _models(plan, step, f"s{number}_{i}")
+    return [*lines, "  end"]
+
+
+def _models(plan: Plan, step: DecideStep, here: str) -> list[str]:
+    """What a step asks of models that ask others: answers go along the arrows. Composed models are hexagons."""
+    arrows = asked(plan, step)
+    names = list(dict.fromkeys(name for _, _, name in arrows))
+    node = {name: f"{here}_{place}" for place, name in enumerate(names)}
+    shapes = [f'    {node[name]}{{{{"{name}"}}}}' if name in plan.composed else f'    {node[name]}(["{name}"])' for name in names]
+    drawn = []
+    for who, label, whom in arrows:
+        line = "-.->" if label in ("shadow", "fallback") else "-->"
+        drawn.append(f"    {node[whom]} {line}{f'|{_escaped(label)}|' if label else ''} {node.get(who, here)}")
+    return shapes + drawn
+
+
+def _escaped(label: str) -> str:
+    return '"' + label.replace('"', "'").replace("<", "#lt;").replace(">", "#gt;") + '"'
 
 
 def _arrows(plan: Plan, section: SectionPlan, number: int, topics: dict[str, str]) -> list[str]:

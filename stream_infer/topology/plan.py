@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stream_infer.attribution import AttributionSettings
+from stream_infer.decide.composed import Composed
 from stream_infer.decide.settings import DeadlineSettings, PolicySettings, Where
 from stream_infer.features.settings import FeatureSettings, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings
@@ -109,7 +110,7 @@ class CallStep:
 class DecideStep:
     """One of `arms` (names of models) answers each row that passes `where`; `shadows` run on every such row and only leave a mark.
 
-    With a deadline whose `late` is fallback, the last arm is the fallback; the policy gives it no share.
+    Both may be composed. With a deadline whose `late` is fallback, the last arm is the fallback; the policy gives it no share.
     """
 
     name: str
@@ -236,3 +237,4 @@ class Plan:
     tests: tuple[TestPlan, ...] = ()
     stores: tuple[StorePlan, ...] = ()
     base: str = "."  # folder that artifacts are relative to
+    composed: dict[str, Composed] = field(default_factory=dict)  # models that are made of others; `models` are the ones that are loaded

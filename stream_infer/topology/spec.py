@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from stream_infer.topology.shape import Place
 from stream_infer.topology.spec_calls import CALLS
+from stream_infer.topology.spec_composed import COMPOSED_MODELS
 from stream_infer.topology.spec_decisions import DECISIONS, LEARNING
 from stream_infer.topology.spec_explain import EXPLAIN
 from stream_infer.topology.spec_models import MODELS
@@ -16,5 +17,5 @@ from stream_infer.topology.spec_rows import ROWS
 from stream_infer.topology.spec_top import REST, TOP
 
 PLACES: dict[str, Place] = {
-    place.name: place for place in (*TOP, *MODELS, *ROWS, *CALLS, *DECISIONS, *ONLINE, *LEARNING, *EXPLAIN, *REST)
+    place.name: place for place in (*TOP, *MODELS, *COMPOSED_MODELS, *ROWS, *CALLS, *DECISIONS, *ONLINE, *LEARNING, *EXPLAIN, *REST)
 }

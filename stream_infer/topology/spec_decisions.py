@@ -15,7 +15,7 @@ from stream_infer.topology.shape import (
     place,
     text,
 )
-from stream_infer.topology.spec_names import ANSWERED, DECIDER, FIELD, KIND_DOC, MS, PREDICTION_FIELDS, ROWS_FROM, SECONDS
+from stream_infer.topology.spec_names import ANSWER_FIELDS, ANSWERED, DECIDER, FIELD, KIND_DOC, MS, ROWS_FROM, SECONDS
 from stream_infer.topology.spec_rollout import SHADOWING, rollouts
 
 _WHERE = Setting(
@@ -114,8 +114,8 @@ DECISIONS = (
         Setting("to", text(names=("stream",)), "the stream of predictions", "predictions", required=True),
         Setting(
             "fields",
-            listing(choice(*PREDICTION_FIELDS), at_least=1),
-            "only these fields of each prediction, in this order (default: all of them)",
+            listing(choice(*ANSWER_FIELDS), at_least=1),
+            "only these fields of each prediction, in this order (default: all; the last three only where models are made of others)",
             "[prediction_id, answer]",
         ),
         Setting("carry", listing(FIELD, at_least=1), "columns of the answered row that go along under their own names", "[origin, hour]"),

@@ -140,12 +140,19 @@ MODELS = (
         Setting("list", FIELD, "an array of `size` numbers, each an input", "pixels", one_of_these=True),
         Setting("numbers", FIELD, "a text of `size` numbers joined by `separator`, each an input", "data_point", one_of_these=True),
         Setting("floats32", FIELD, "bytes that are `size` little-endian float32 numbers, each an input", "payload", one_of_these=True),
-        Setting("missing", number(), "with `name`: stands in for a missing value (default: the row is rejected)", "0"),
+        Setting(
+            "output_of",
+            text(names=("model",)),
+            "what another model answers: its only output, or `size` of them",
+            "embed",
+            one_of_these=True,
+        ),
+        Setting("missing", number(), "with `name` or `output_of`: stands in for a missing value (default: the row is rejected)", "0"),
         Setting("values", listing(text(), at_least=1), "with `one_hot`: the texts that have a column", "[EWR, JFK, LGA]"),
         Setting(
             "size",
             integer(low=1, high=1_000_000),
-            "with `list`, `numbers` or `floats32`: how many numbers; a row that has more or fewer is rejected",
+            "with `list`, `numbers`, `floats32` or `output_of`: how many numbers; a row that has more or fewer is rejected",
             "784",
         ),
         Setting(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from stream_infer.codec.internal import PREDICTION
+from stream_infer.codec.internal import PREDICTION, PREDICTION_COMPOSED
 from stream_infer.topology.shape import (
     integer,
     number,
@@ -24,5 +24,8 @@ DECIDERS = ("model", "bandit", "split", "canary")  # kinds of stages that answer
 DECIDER = text(names=tuple(f"{kind} stage" for kind in DECIDERS))
 ANSWERED = text(names=(*(f"{kind} stage" for kind in DECIDERS), "function stage"))
 PREDICTION_FIELDS: tuple[str, ...] = tuple(field["name"] for field in json.loads(PREDICTION)["fields"])
+_ALL = json.loads(PREDICTION)["fields"] + json.loads(PREDICTION_COMPOSED)
+WHOLE_PREDICTION = json.dumps({**json.loads(PREDICTION), "fields": _ALL})  # with what only composed models tell
+ANSWER_FIELDS: tuple[str, ...] = tuple(field["name"] for field in _ALL)
 
 KIND_DOC = "what the stage does"

@@ -42,7 +42,17 @@ TOP = (
         ),
         Setting(
             "models",
-            mapping(kinds(linear="model.linear", torch="model.torch"), pattern=NAME.pattern, words=NAME.pattern_words),
+            mapping(
+                kinds(
+                    linear="model.linear",
+                    torch="model.torch",
+                    ensemble="model.ensemble",
+                    cascade="model.cascade",
+                    route="model.route",
+                ),
+                pattern=NAME.pattern,
+                words=NAME.pattern_words,
+            ),
             "the models that stages may ask",
             "{ridge: {kind: linear}}",
         ),

@@ -14,8 +14,8 @@ _COMPARABLE = Want("a number or a text", lambda column: column.kind in (*NUMERIC
 _EXAMPLE = "write it like `where: departs_at_ms >= 2013-07-01T00:00:00Z`"
 
 
-def parse_where(stage: Section, columns: Columns | None, found: Findings, *, of: str) -> Where | None:
-    """The comparison of a stage, None where it has none or where it cannot be read (then with a problem)."""
+def parse_where(stage: Section, columns: Columns | None, found: Findings, *, of: str, word: str = "where") -> Where | None:
+    """The comparison of a stage, None where it has none or where it cannot be read (then with a problem). word: how the file calls it."""
     value = stage.get("where")
     if value is None or not isinstance(value.data, str):
         return None
@@ -23,20 +23,23 @@ def parse_where(stage: Section, columns: Columns | None, found: Findings, *, of:
     matched = _COMPARISON.fullmatch(value.data)
     if matched is None:
         found.at(
-            value, f"{label}: `where` is no comparison", expected="a name, one of == != < <= > >=, a number, a text or a time", fix=_EXAMPLE
+            value,
+            f"{label}: `{word}` is no comparison",
+            expected="a name, one of == != < <= > >=, a number, a text or a time",
+            fix=_EXAMPLE if word == "where" else "write it like `unless: max_probability >= 0.9`",
         )
         return None
     name, operator, literal = matched.groups()
     if re.search(r"\s(and|or|not)\s|&&|\|\|", literal):
         found.at(
             value,
-            f"{label}: `where` has more than one comparison",
+            f"{label}: `{word}` has more than one comparison",
             expected="one comparison",
             fix="compute a yes/no field where events are produced, and compare that",
         )
         return None
     if operator == "=":
-        found.at(value, f"{label}: `=` compares nothing", expected="one of == != < <= > >=", fix=f"write `where: {name} == {literal}`")
+        found.at(value, f"{label}: `=` compares nothing", expected="one of == != < <= > >=", fix=f"write `{word}: {name} == {literal}`")
         return None
     place = Value(name, value.line, value.column, value.source)
     column = check_column(found, label, place, columns, _COMPARABLE, of=of)

@@ -29,7 +29,7 @@ def test_a_deterministic_run_asks_no_clock() -> None:
     one.waiting(10**9)
     assert one.rows("net") == ROWS_REPEATABLE
     assert sizing(live=False, rows_max=7).rows("net") == 7
-    assert one.chunk_rows(("net",), (), 1.0, 4096) == 4096
+    assert one.chunk_rows((("net",),), (), 1.0, 4096) == 4096
     assert not one.backlog
     assert one.seconds("net", 5) == 5.0
 
@@ -57,20 +57,20 @@ def test_a_backlog_is_entered_late_and_left_late() -> None:
     ]
     one.waiting(10**6)
     assert one.together("net", 10.0) == (1024, "full")
-    assert one.chunk_rows(("net",), (), 10.0, 4096) == 4096
+    assert one.chunk_rows((("net",),), (), 10.0, 4096) == 4096
     one.waiting(None)
     assert not one.backlog, "what is not known is no backlog"
 
 
 def test_chunks_end_within_the_deadline_for_all_models_together() -> None:
     one = Sizing({"net": BatchSettings(curve=CURVE), "other": BatchSettings(curve=CURVE), "new": BatchSettings()}, live=True)
-    assert one.chunk_rows(("net",), (), 10.1, 4096) == 141
-    assert one.chunk_rows(("net", "new"), ("other",), 10.1, 4096) == 50
-    assert one.chunk_rows(("net", "other"), (), 10.1, 4096) == 141, "a row is asked of one arm"
-    assert one.chunk_rows(("net",), (), 1.0, 4096) == 4096, "a deadline that no row can meet does not make chunks small"
-    assert one.chunk_rows(("new",), (), 1.0, 4096) == 4096
+    assert one.chunk_rows((("net",),), (), 10.1, 4096) == 141
+    assert one.chunk_rows((("net",), ("new",)), ("other",), 10.1, 4096) == 50
+    assert one.chunk_rows((("net",), ("other",)), (), 10.1, 4096) == 141, "a row is asked of one arm"
+    assert one.chunk_rows((("net",),), (), 1.0, 4096) == 4096, "a deadline that no row can meet does not make chunks small"
+    assert one.chunk_rows((("new",),), (), 1.0, 4096) == 4096
     # More than one pass: 1024 rows take 53.2 ms, 976 more another 50.8.
-    assert one.chunk_rows(("net",), (), (53.2 + 50.8) / 0.9, 4096) == pytest.approx(2000, abs=1)
+    assert one.chunk_rows((("net",),), (), (53.2 + 50.8) / 0.9, 4096) == pytest.approx(2000, abs=1)
 
 
 def test_the_knee_follows_the_passes() -> None:

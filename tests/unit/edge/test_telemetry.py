@@ -81,6 +81,7 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
     telemetry.counted("rows_late_total", 3, "eta", "drop")
     telemetry.counted("model_installs_total", 2, "net")
     telemetry.counted("model_install_failures_total", 1, "net")
+    telemetry.counted("members_left_out_total", 2, "eta", "net", "late")
     telemetry.called("check", Tally(2, 50, [0.2, 0.3], rejected=4, failed=3, defaulted=2, timeouts=5, retries=6, refused=7), HALF_OPEN)
     telemetry.model_live("net", "v1")
     telemetry.model_live("net", "v2")
@@ -128,6 +129,7 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
         ("batch_curve_seconds", ("net", "512")): 0.006,
         ("batching_backlog", ()): 1,
         ("rows_late_total", ("eta", "drop")): 3,
+        ("members_left_out_total", ("eta", "net", "late")): 2,
         ("model_info", ("net", "v2")): 1,
         ("model_swaps_total", ("net",)): 1,
         ("call_seconds_sum", ("check",)): 0.5,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from stream_infer.batching import BatchSettings, CostCurve, Sizing
 from stream_infer.decide.settings import DeadlineSettings
+from stream_infer.flow.asking import costs
 from stream_infer.flow.commands import Forward, Together
-from stream_infer.flow.deciding import Decider, costs
+from stream_infer.flow.deciding import Decider
 from stream_infer.flow.enrich import Flowing
 from stream_infer.flow.versions import VersionTable
 from stream_infer.records import Column, Lists, Numbers, Text
