@@ -25,7 +25,7 @@ from stream_infer.flow.deciding import Decider
 from stream_infer.flow.emitting import AnswerEmitter, RejectEmitter
 from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejected_rows, row_ids
 from stream_infer.flow.explaining import Explaining
-from stream_infer.flow.joining import Joining, both, declined
+from stream_infer.flow.joining import Joining, both, decided, declined
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.notices import CallDone, Installed, InstallFailed
 from stream_infer.flow.reparting import Repartitioner
@@ -240,7 +240,7 @@ class Answering:
                 self._effects.canary.answered(chunk.number, choice, ok)
             context = self.context.matrix(choice)
             commands += self._answer(begun, choice, ok, context)
-            decisions = self._decisions(choice, ok, context)
+            decisions = decided(choice, ok, self.deciding.emitter.answers(choice).floats(), context)
             if begun.explained is not None and self._explaining is not None:
                 commands += self._explaining.emit(begun.explained, choice, ok, self.stats)
             for stage, shadowed in begun.shadowed.items():
@@ -303,24 +303,6 @@ class Answering:
     def _offsets(self, chunk: Chunk) -> Ints:
         """Where the chunk began, per channel of users' rows."""
         return chunk.began[self._users]
-
-    def _decisions(self, choice: Choice, ok: Bools, context: Matrix) -> Decisions:
-        assert self.deciding is not None
-        rows, flowing, bad = np.flatnonzero(ok), choice.flowing, np.flatnonzero(~ok)
-        answer = self.deciding.emitter.answers(choice).floats()
-        policy_version = np.full(len(rows), choice.policy_version, dtype=np.int64)
-        answered = Decisions(
-            ids=choice.ids.take(rows),
-            event_time=flowing.times[rows],
-            order_key=flowing.keys[rows],
-            arm=choice.arm[rows],
-            propensity=choice.propensity[rows],
-            policy_version=policy_version,
-            answer=answer[rows],
-            features=context[rows],
-        )
-        faults = declined(choice.ids.take(bad), flowing.times[bad], flowing.keys[bad], self.context.width) if len(bad) else None
-        return both(answered, faults) or answered
 
     def _declined(self, left: Flowing) -> Decisions:
         assert self.deciding is not None

@@ -12,13 +12,14 @@ import numpy as np
 from stream_infer.feedback import Decisions, FeedbackJoin, FeedbackRows, Joined
 from stream_infer.flow.addresses import addresses
 from stream_infer.flow.channel import BEGIN, END
+from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.emitting import JoinedEmitter, RejectEmitter
 from stream_infer.flow.enrich import Kept, as_text, kept_rows, numbers
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.rows import Bad
 from stream_infer.flow.stats import Stats
-from stream_infer.records import Ints, Text, concat_columns
+from stream_infer.records import Bools, Floats, Ints, Matrix, Text, concat_columns
 from stream_infer.topology.plan import FeedbackStep, LearnStep, Plan
 
 DECLINED = -1  # the arm of a row without an answer
@@ -86,6 +87,23 @@ class Joining:
         late = [Bad(self._step.feedback, self._topic, *_place(address), reason, None, None) for address, reason in returned]
         produced: list[Produce] = [*self._emitter.rows(joined), *rejects.emit(late, self._step.name)]
         return [*produced]
+
+
+def decided(choice: Choice, ok: Bools, answer: Floats, context: Matrix) -> Decisions:
+    """The decisions of a choice as feedback needs them. ok: bool[rows], which were answered; answer: float64[rows]; context: of all."""
+    rows, flowing, bad = np.flatnonzero(ok), choice.flowing, np.flatnonzero(~ok)
+    answered = Decisions(
+        ids=choice.ids.take(rows),
+        event_time=flowing.times[rows],
+        order_key=flowing.keys[rows],
+        arm=choice.arm[rows],
+        propensity=choice.propensity[rows],
+        policy_version=np.full(len(rows), choice.policy_version, dtype=np.int64),
+        answer=answer[rows],
+        features=context[rows],
+    )
+    faults = declined(choice.ids.take(bad), flowing.times[bad], flowing.keys[bad], context.shape[1]) if len(bad) else None
+    return both(answered, faults) or answered
 
 
 def declined(ids: Text, event_time: Ints, order_key: Ints, width: int) -> Decisions:
