@@ -83,14 +83,16 @@ def explain_prediction(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -
     from stream_infer.edge.call_setup import answerers
     from stream_infer.edge.rebuilding import Sought, rebuild
     from stream_infer.edge.registry import functions_of, model_classes
+    from stream_infer.edge.version_loading import version_loader
     from stream_infer.edge.workers import load_models
 
     partition, offset = wanted.at or (None, None)
     sought = Sought(wanted.prediction, partition, offset, None if wanted.warm_up_s is None else round(wanted.warm_up_s * 1000))
     transport = read_only(plan, bootstrap)
     try:
-        models, calls = load_models(plan, model_classes(wanted.admit)), answerers(plan, functions_of(wanted.admit))
-        found = rebuild(plan, transport, models, sought, calls)
+        registry, calls = model_classes(wanted.admit), answerers(plan, functions_of(wanted.admit))
+        load = version_loader(plan.models, plan.base, registry)
+        found = rebuild(plan, transport, load_models(plan, registry), sought, calls, load)
     finally:
         transport.close()
     print(json.dumps(as_json(found), indent=1, default=str) if wanted.json else words(found), end="\n" if wanted.json else "")
@@ -148,6 +150,7 @@ def replay(wanted: argparse.Namespace, load_plan: Callable[[Path], Plan], bootst
     from stream_infer.edge.registry import functions_of, model_classes
     from stream_infer.edge.replaying import ReplaySettings
     from stream_infer.edge.replaying import replay as work_through
+    from stream_infer.edge.version_loading import version_loader
 
     plan = load_plan(wanted.topology)
     other = load_plan(wanted.other) if wanted.other is not None else None
@@ -161,7 +164,8 @@ def replay(wanted: argparse.Namespace, load_plan: Callable[[Path], Plan], bootst
     transport = read_only(plan, bootstrap)
     try:
         calls = answerers(other or plan, functions_of(wanted.admit))
-        found = work_through(run if other is None else plan, transport, models, settings, calls)
+        load = version_loader(run.models, run.base, model_classes(wanted.admit))
+        found = work_through(run if other is None else plan, transport, models, settings, calls, load)
     finally:
         transport.close()
     summary = found.summary()

@@ -18,11 +18,12 @@ from stream_infer.attribution.settings import AttributionSettings
 from stream_infer.codec.block import Block, rows_of_block
 from stream_infer.errors import EnvironmentMissing, StreamInferError
 from stream_infer.flow.blocks import read_blocks
-from stream_infer.flow.commands import Produce
+from stream_infer.flow.commands import Install, Produce
 from stream_infer.flow.enrich import Flowing
+from stream_infer.flow.history import History
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.ports import Answerer
-from stream_infer.flow.recorded import Cuts, History, cuts_up_to
+from stream_infer.flow.recorded import Cuts, cuts_up_to
 from stream_infer.flow.replaying import Again, Replaying
 from stream_infer.flow.rerun import Rerun, Wanted, deciding_section
 from stream_infer.flow.rows import GOOD, Intake
@@ -81,7 +82,12 @@ class Rebuilt:
 
 
 def rebuild(
-    plan: Plan, logs: Logs, models: Mapping[str, Model], sought: Sought, calls: Mapping[str, Answerer] | None = None
+    plan: Plan,
+    logs: Logs,
+    models: Mapping[str, Model],
+    sought: Sought,
+    calls: Mapping[str, Answerer] | None = None,
+    load: Callable[[Install], Model] | None = None,
 ) -> Rebuilt:
     """Find a prediction and make it again. EnvironmentMissing when it is not there, StreamInferError when what it was made of is not."""
     section, step = deciding_section(plan)
@@ -89,7 +95,7 @@ def rebuild(
     ways, partition = _cuts(plan, logs, section, recorded)
 
     def rerun_of(wanted: Wanted) -> Rerun:
-        return Rerun(plan, logs, models, wanted, calls)
+        return Rerun(plan, logs, models, wanted, calls, load)
 
     for cuts in ways:  # more than one only under at_least_once: then it is the one that leads to the record
         found = _rebuilt(plan, History(logs, plan), rerun_of, sought, recorded, (section.name, partition), cuts)

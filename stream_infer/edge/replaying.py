@@ -7,7 +7,7 @@ the inputs are read from their own beginning, or from a warm-up before it, witho
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,8 +16,10 @@ from stream_infer.edge.comparing import Gather, Replayed, Stretch
 from stream_infer.edge.recorded_answers import labels_of, recorded_answers
 from stream_infer.errors import EnvironmentMissing, StreamInferError
 from stream_infer.flow.channel import BEGIN
+from stream_infer.flow.commands import Install
+from stream_infer.flow.history import History, Version
 from stream_infer.flow.ports import Answerer
-from stream_infer.flow.recorded import Cuts, History, read_cuts
+from stream_infer.flow.recorded import Cuts, read_cuts
 from stream_infer.flow.rerun import Rerun, Wanted, deciding_section
 from stream_infer.flow.transport import Logs, Partition
 from stream_infer.models.base import Model
@@ -42,13 +44,18 @@ class ReplaySettings:
 
 
 def replay(
-    plan: Plan, logs: Logs, models: Mapping[str, Model], settings: ReplaySettings, calls: Mapping[str, Answerer] | None = None
+    plan: Plan,
+    logs: Logs,
+    models: Mapping[str, Model],
+    settings: ReplaySettings,
+    calls: Mapping[str, Answerer] | None = None,
+    load: Callable[[Install], Model] | None = None,
 ) -> Replayed:
-    """Work a stretch through again and lay it beside what was answered. models: of the topology that is run."""
+    """Work a stretch through again and lay it beside what was answered. models, calls, load: of the topology that is run."""
     run = settings.other or plan
     section, step = deciding_section(run)
     history = History(logs, plan)
-    fixed: dict[str, bytes | None] = {name: history.blob(name, number) for name, number in settings.versions.items()}
+    fixed: dict[str, Version | None] = {name: history.version(name, number) for name, number in settings.versions.items()}
     fixed |= dict.fromkeys(settings.fixed)
     unknown = [name for name in fixed if name not in run.models and name != step.name]
     if unknown:
@@ -58,7 +65,7 @@ def replay(
     gather = Gather(settings.stretch, settings.by, step)
     wanted = Wanted(cuts, history, gather.wants, gather.tell, fixed, starts, settings.stretch.end)
     began = time.perf_counter()
-    read = Rerun(run, logs, models, wanted, calls).run()
+    read = Rerun(run, logs, models, wanted, calls, load).run()
     seconds = time.perf_counter() - began
     return gather.found(plan, recorded_answers(plan, logs), labels_of(plan, logs), (read, seconds, state))
 

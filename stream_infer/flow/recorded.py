@@ -1,4 +1,4 @@
-"""flow.recorded: what a topology told of its chunks and versions, read back. cuts, models topic → *recorded* → recutting, replaying."""
+"""flow.recorded: what a topology told of its chunks, read back. cuts → *recorded* → recutting, replaying."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from stream_infer.errors import StreamInferError
 from stream_infer.flow.repeating import PassTold
 from stream_infer.flow.rows import GOOD, Intake
 from stream_infer.flow.transport import Logs
-from stream_infer.flow.versions import MARK_KEY
-from stream_infer.models.version import ModelVersion
 from stream_infer.records import Column, Ints, Lists, Numbers, concat_columns
 from stream_infer.topology.plan import Plan, StreamPlan
 
@@ -132,39 +130,6 @@ def check_chain(cuts: Cuts, where: str) -> None:
                 f"{where}: cut {before.number} ends at {before.ends.tolist()}, cut {after.number} begins at {after.began.tolist()}: "
                 "a chunk between them is not on record"
             )
-
-
-class History:
-    """Every version of policies and models that the models topic still holds; read when the first is asked for."""
-
-    def __init__(self, logs: Logs, plan: Plan) -> None:
-        self._logs, self._topic = logs, plan.models_topic
-        self._blobs: dict[tuple[str, int], bytes] = {}
-        self._is_read = False
-
-    def _read(self) -> None:
-        self._is_read = True
-        for fetched in self._logs.read((self._topic, 0), 0) if self._topic else ():
-            for key, value in zip(fetched.keys.raw(), fetched.values.raw(), strict=True):
-                if value is not None and key != MARK_KEY:
-                    version = ModelVersion.from_bytes(value)
-                    self._blobs[version.name, version.version] = value
-
-    def blob(self, name: str, version: int) -> bytes:
-        """A version as it was published. StreamInferError when the topic has forgotten it."""
-        if not self._is_read:
-            self._read()
-        found = self._blobs.get((name, version))
-        if found is None:
-            known = sorted(number for other, number in self._blobs if other == name)
-            there = f"v{known[0]} to v{known[-1]}, {len(known)} in all" if known else "none"
-            raise StreamInferError(
-                f"version {version} of {name} is not on topic {self._topic or '(there is none)'} any more\n"
-                f"    got:      {there}\n"
-                "    expected: every version that answered (the topic is compacted: of each name the newest stays for certain)\n"
-                "    fix:      set min.compaction.lag.ms of the topic to as long as predictions are to be made again"
-            )
-        return found
 
 
 def _whole(column: Column) -> Ints:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stream_infer.errors import StreamInferError
-from stream_infer.flow.channel import BEGIN, END, VERSIONS, Channel
+from stream_infer.flow.channel import BEGIN, END, TOLD, Channel
 from stream_infer.flow.merge import Chunk, Merge, Taken
 from stream_infer.flow.recorded import Cut
 from stream_infer.flow.rows import Rows
@@ -25,7 +25,7 @@ class Recut(Merge):
         super().__init__(list(channels), 1, 0, deterministic=True, every_ms=None)
         self._cuts, self._at, self._where = cuts, 0, where
         self._whole = bool(len(cuts)) and not cuts[0].began.any()  # else rows that waited when the first chunk began are missing
-        self._users = [channel for channel in self.channels if channel.stream != VERSIONS]
+        self._users = [channel for channel in self.channels if channel.stream not in TOLD]
         for cut in cuts:
             if len(cut.ends) != len(self._users):
                 raise StreamInferError(

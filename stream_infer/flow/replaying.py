@@ -13,16 +13,16 @@ from stream_infer.flow.answering import Answering
 from stream_infer.flow.calling import answered
 from stream_infer.flow.commands import Command, Install, Produce
 from stream_infer.flow.enrich import Flowing
+from stream_infer.flow.history import History, Version
 from stream_infer.flow.merge import Chunk
-from stream_infer.flow.recorded import Cut, Cuts, History
+from stream_infer.flow.recorded import Cut, Cuts
 from stream_infer.flow.stations import Begun
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static
-from stream_infer.models.version import ModelVersion
 from stream_infer.records import Bools, Column
 from stream_infer.topology.plan import ExplainStep, Plan, SectionPlan, ShadowStep
 
-Fixed = Mapping[str, bytes | None]  # by name of model or policy: a version that answers throughout; None: the file's own
+Fixed = Mapping[str, Version | None]  # by name of model or policy: a version that answers throughout; None: the file's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Replaying(Answering):
         self.sizing = Sizing({name: model.batch for name, model in plan.models.items()}, live=False)
         # No answer depends on its explanation, and nobody reads one here.
         section = replace(section, steps=tuple(step for step in section.steps if not isinstance(step, ExplainStep | ShadowStep)))
-        super().__init__(plan, section, partition, static, next_job, Stats(), self.sizing)
+        super().__init__(plan, section, partition, static, next_job, Stats(), self.sizing, deterministic=cuts is None)
         self._recorded, self._history, self._fixed, self._wants, self._tell = cuts, history, fixed, wants, tell
         self._as_of_last: tuple[int, ...] | None = None  # versions of the last chunk that was answered
         self._put_once = False
@@ -71,7 +71,8 @@ class Replaying(Answering):
         if not came and (self._put_once or not self._fixed):
             return came
         self._put_once = True
-        return came + self._put([v.to_bytes() for v in self._versions.installed() if v.name not in self._fixed])
+        learned = [v for v in self._versions.installed() if v.name not in self._fixed]
+        return came + self._put([Version(v, Install(v.name, v.version, v.payload)) for v in learned])
 
     def _decide(self, begun: Begun) -> list[Command]:
         """Ask the models where the answers are wanted, in the passes of then."""
@@ -94,15 +95,20 @@ class Replaying(Answering):
             return []
         self._as_of_last = cut.versions
         assert self._history is not None
-        used = zip(names, cut.versions, strict=True)
-        return self._put([self._history.blob(name, number) for name, number in used if number and name not in self._fixed])
+        assert self.deciding is not None
+        step, policy = self.deciding.decider.step, cut.versions[0]
+        used = list(zip(names, cut.versions, strict=True))
+        if step.policy.kind in ("split", "canary"):
+            shares = self._history.shares(step, policy, self._section.name, self._partition)
+            self.deciding.decider.shares_now = lambda: (policy, shares)
+            used = used[1:]
+        return self._put([self._history.version(name, number) for name, number in used if number and name not in self._fixed])
 
-    def _put(self, blobs: list[bytes]) -> list[Command]:
+    def _put(self, versions: list[Version]) -> list[Command]:
         """These versions answer from now on, and those that are fixed."""
-        blobs = [*blobs, *(blob for blob in self._fixed.values() if blob is not None)]
-        self._versions.put(blobs)
-        versions = map(ModelVersion.from_bytes, blobs)
-        return [Install(v.name, v.version, v.payload) for v in versions if v.name in self._plan.models]
+        versions = [*versions, *(one for one in self._fixed.values() if one is not None)]
+        self._versions.put(one.version for one in versions)
+        return [one.install for one in versions if one.version.name in self._plan.models]
 
     def finish(self) -> list[Command]:
         """Tell of the chunk."""

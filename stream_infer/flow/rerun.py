@@ -15,14 +15,15 @@ import numpy as np
 
 from stream_infer.batching.sizing import NOTHING_WAITS
 from stream_infer.errors import EnvironmentMissing, StreamInferError
-from stream_infer.flow.channel import END, VERSIONS, Channel
+from stream_infer.flow.channel import END, TOLD, Channel
 from stream_infer.flow.commands import Call, Command, Forward, Install, Pause, Produce, Resume, Seek
 from stream_infer.flow.enrich import Flowing
 from stream_infer.flow.flow import Flow, Mode
+from stream_infer.flow.history import History
 from stream_infer.flow.merge import Chunk
-from stream_infer.flow.notices import CallDone, ForwardDone, ForwardFailed, Pass, Read, TaskId, Tick
+from stream_infer.flow.notices import CallDone, ForwardDone, ForwardFailed, Installed, InstallFailed, Pass, Read, TaskId, Tick
 from stream_infer.flow.ports import Answerer
-from stream_infer.flow.recorded import Cuts, History, check_chain
+from stream_infer.flow.recorded import Cuts, check_chain
 from stream_infer.flow.recutting import Recut
 from stream_infer.flow.replaying import Again, Fixed, Replaying
 from stream_infer.flow.task import Task, Work
@@ -65,16 +66,24 @@ class Wanted:
 
 
 class Rerun:
-    """A plan over the logs of a broker. models: as loaded from their files; answerers: of stages that call the user's own functions."""
+    """A plan over the logs of a broker. models: as loaded from their files; answerers: of stages that call the user's own functions;
+    load: a published version to a model, or it raises.
+    """
 
     def __init__(
-        self, plan: Plan, logs: Logs, models: Mapping[str, Model], wanted: Wanted, answerers: Mapping[str, Answerer] | None = None
+        self,
+        plan: Plan,
+        logs: Logs,
+        models: Mapping[str, Model],
+        wanted: Wanted,
+        answerers: Mapping[str, Answerer] | None = None,
+        load: Callable[[Install], Model] | None = None,
     ) -> None:
-        self._answerers = answerers or {}
+        self._answerers, self._load = answerers or {}, load
         section, _ = deciding_section(plan)
         self._name, self._wanted, self._logs = section.name, wanted, logs
         if wanted.cuts is not None:
-            plan = replace(plan, sections=(replace(section, inputs=tuple(i for i in section.inputs if i.stream != VERSIONS)),))
+            plan = replace(plan, sections=(replace(section, inputs=tuple(i for i in section.inputs if i.stream not in TOLD)),))
         self._plan = plan
         self._models = dict(models)
         self._learned: dict[tuple[str, int], Model] = {}
@@ -171,7 +180,7 @@ class Rerun:
             if isinstance(command, Forward):
                 todo += self._flow.handle(self._answer(command))
             elif isinstance(command, Install):
-                self._learned[command.model, command.version] = LinearModel.from_bytes(command.payload)
+                todo += self._flow.handle(self._install(command))
             elif isinstance(command, Call):
                 todo += self._flow.handle(self._call(command))
             elif isinstance(command, Produce):
@@ -187,6 +196,24 @@ class Rerun:
         self._held = self._held | set(mine) if isinstance(command, Pause) else self._held - set(mine)
         others = [p for p in command.partitions if p[0] not in self._made]
         (self._logs.pause if isinstance(command, Pause) else self._logs.resume)(others)
+
+    def _install(self, command: Install) -> Installed | InstallFailed:
+        """A learned version as it came, a published one from where its manifest says; by event time one that is gone never answers."""
+        name = command.model, command.version
+        if name in self._learned:
+            return Installed(*name)
+        if command.manifest is None:
+            self._learned[name] = LinearModel.from_bytes(command.payload)
+            return Installed(*name)
+        if self._load is None:
+            raise StreamInferError(f"model {name[0]} v{name[1]} was published, and nothing here can load it")
+        try:
+            self._learned[name] = self._load(command)
+        except StreamInferError as error:
+            if self._wanted.cuts is not None:
+                raise
+            return InstallFailed(*name, str(error))
+        return Installed(*name)
 
     def model(self, name: str, version: int) -> Model:
         """A version of a model that was asked."""

@@ -107,9 +107,9 @@ class VersionTable:
         self._changed.add(version.name)
         return version
 
-    def put(self, blobs: Iterable[bytes]) -> None:
+    def put(self, versions: Iterable[ModelVersion]) -> None:
         """Have exactly these in use, as they were once."""
-        self._versions = {version.name: version for version in map(ModelVersion.from_bytes, blobs)}
+        self._versions = {version.name: version for version in versions}
 
     def installed(self) -> list[ModelVersion]:
         """All versions in use, by name."""

@@ -20,7 +20,10 @@ from stream_infer.flow.rows import Intake
 from stream_infer.flow.worker import Worker
 from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
+from stream_infer.models.manifest import Manifest
+from stream_infer.models.rollout import PROMOTE, PUBLISH, SHARE, Change
 from stream_infer.records import Column, Floats, Lists, Matrix, Numbers, Text
+from stream_infer.sim.forwarding import SimForwarder
 from stream_infer.sim.log import fetched
 from stream_infer.sim.transport import SimTransport
 from stream_infer.topology.plan import StreamPlan
@@ -359,3 +362,71 @@ def test_what_each_input_added_adds_up_to_the_answer() -> None:
     found = run.rebuilt(id_)
     assert found.parts.keys() == found.features["plain"].keys()
     assert found.baseline + sum(found.parts.values()) == pytest.approx(float(str(found.recorded.row["answer"])))
+
+
+SWAPS = """
+models:
+  probe: {kind: linear, artifact: none.safetensors, inputs: [amount], versions_kept: 1}
+  plain: {kind: linear, artifact: none.safetensors, inputs: [amount]}
+stages:
+  score: {kind: split, from: payments, arms: [probe, plain], shares: [0.5, 0.5]}
+  out: {kind: emit, from: score, to: scores, commit_interval_ms: 1}
+"""
+
+
+def published(command: Install) -> Model:
+    """Version v answers v · amount."""
+    return LinearModel(np.full((1, 1), float(command.version)), np.zeros(1), np.zeros(1), np.ones(1), "identity", ("amount",))
+
+
+def test_published_versions_and_shares_set_by_hand_are_those_of_then() -> None:
+    run = Live(Pay(plan_of(SWAPS, partitions=2)), np.random.default_rng(17))
+    plan, worker = run.pay.plan, run.worker()
+    worker._forwarder = SimForwarder(run.pay.models, lambda _: 0, published)
+    said = {"probe": 0, "score": 0}
+
+    def say(name: str, what: str, **more: Any) -> None:
+        said[name] += 1
+        change = Change(name, said[name], what, who="ann", why="why", writer=f"w{name}{said[name]}", **more)
+        run.pay.broker.append(plan.changes_topic, [name.encode()], [change.to_bytes()])
+
+    for number in range(120):
+        if number % 20 == 10:
+            version = number // 20 + 1
+            manifest = Manifest("probe", version, f"{version}", f"{version:064x}", "linear")
+            say("probe", PUBLISH, version=version, manifest=manifest)
+            say("probe", PROMOTE, version=version, manifest=manifest)
+        if number in (50, 90):
+            say("score", SHARE, shares=(("probe", 0.8), ("plain", 0.2)) if number == 50 else (("probe", 0.1), ("plain", 0.9)))
+        run.pay.send("payments", payment(number, card=f"c{number % 5}", at_ms=1_000_000 + number * 1000))
+        run.pay.step(worker, times=int(run.draw.integers(1, 4)))
+    run.pay.settle(worker, done=lambda: len(run.pay.ids()) == 120 and worker.settled())
+    assert len({str(read.row["model_version"]) for read in run.pay.predictions()}) >= 5
+    assert len({str(read.row["propensities"]) for read in run.pay.predictions()}) == 3
+    logs = SimTransport(run.pay.broker, "someone", "someone", guarantee="at_least_once")
+    for id_ in sample(run, 20):
+        found = rebuild(plan, logs, run.pay.models, Sought(id_), load=published)
+        assert found.identical, (id_, found.differences, found.reason)
+
+
+CANARY = """
+models:
+  probe: {kind: linear, artifact: none.safetensors, inputs: [amount]}
+  plain: {kind: linear, artifact: none.safetensors, inputs: [amount]}
+stages:
+  score: {kind: canary, from: payments, champion: probe, challenger: plain, steps: [0.2, 0.6], every_s: 20, rows_min: 3}
+  out: {kind: emit, from: score, to: scores, commit_interval_ms: 1}
+"""
+
+
+def test_a_canary_has_the_share_again_that_it_had() -> None:
+    run = Live(Pay(plan_of(CANARY, partitions=2)), np.random.default_rng(18))
+    worker = run.worker()
+    for number in range(120):
+        run.pay.send("payments", payment(number, card=f"c{number % 5}", at_ms=1_000_000 + number * 1000))
+        run.pay.step(worker, times=int(run.draw.integers(1, 4)))
+    run.pay.settle(worker, done=lambda: len(run.pay.ids()) == 120 and worker.settled())
+    assert len({str(read.row["propensities"]) for read in run.pay.predictions()}) == 3, "two steps, then all"
+    for id_ in sample(run, 20):
+        found = run.rebuilt(id_)
+        assert found.identical, (id_, found.differences, found.reason)
