@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from stream_infer.decide.graph import Graph
 from stream_infer.decide.settings import Where
 from stream_infer.features.settings import Aggregate
 from stream_infer.feedback_settings import FeedbackSettings
@@ -164,13 +165,19 @@ class Oracle:
                     answered = step.where is None or _passes(step.where, entry.row)
                     found = Expected(entry.origin, (section.name, partition), entry.time, entry.sort[0], dict(entry.row), answered)
                     self.expected[entry.origin] = found
-                    shown = self.plan.models[step.arms[0]].inputs[0].field  # by a model that answers with its inputs
-                    entry.row["answer"] = float(np.float32(_number(entry.row[shown])))
+                    entry.row["answer"] = float(np.float32(_number(entry.row[self._shown(step)])))
                     decisions.append(found)
         for step in section.steps:
             if isinstance(step, FeedbackStep):
                 name = self.plan.streams[section.flowing].id
                 self.labels += list(_labels(step.settings, name, [d for d in decisions if d.answered], told.get(step.name, [])))
+
+    def _shown(self, step: DecideStep) -> str:
+        """The field that the answer shows: all models of a step answer with their inputs, those that composed ones ask too."""
+        name = step.arms[0]
+        if name in self.plan.composed:
+            name = Graph.of(step.arms, self.plan.models, self.plan.composed).leaves[0]
+        return self.plan.models[name].inputs[0].field
 
     def _call(self, step: CallStep, entry: _Entry) -> bool:
         """Take the row of an entry outside, alone; whether it may not go on."""
