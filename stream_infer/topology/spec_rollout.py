@@ -29,7 +29,7 @@ def rollouts(where: Setting, shadow: Setting, deadline: Setting, late: Setting) 
         place(
             "stage.split",
             "a split stage",
-            "An A/B test: each model answers its share of the rows. `stream-infer models share` changes the shares while it runs.",
+            "An A/B test: each model answers its share of the rows. the command `models share` changes the shares while it runs.",
             Setting("kind", choice("split"), KIND_DOC, "split", required=True),
             Setting("from", ROWS_FROM, "whose rows are answered", "plane", required=True),
             where,
