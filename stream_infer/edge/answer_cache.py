@@ -1,4 +1,4 @@
-"""edge.answer_cache: rows that were answered before are not asked again. worker → *answer_cache* → workers.
+"""edge.answer_cache: rows that were answered before are not asked again. host → *answer_cache* → workers.
 
 It stands before whatever runs models, and has its form. A row whose bytes a model's version has answered gets that answer; of the rest
 each distinct row is asked once. A pass of which nothing is left is none. An answer that is remembered is the one that was computed, to
@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from stream_infer.edge.telemetry import Telemetry
 from stream_infer.flow.commands import Forward, Install
 from stream_infer.flow.notices import Ended, ForwardDone, ForwardFailed
 from stream_infer.flow.ports import Forwarder
@@ -118,6 +119,12 @@ class AnswerCache:
         whole = asked.known
         whole[~asked.hit] = outputs[asked.which]
         return replace(answer, outputs=whole)
+
+    def tell(self, telemetry: Telemetry) -> None:
+        """Say in metrics how many rows were spared."""
+        for model, stats in self.stats.items():
+            for outcome, count in (("hit", stats.hits), ("repeat", stats.repeats), ("miss", stats.misses)):
+                telemetry.put("answer_cache_rows_total", count, model, outcome)
 
     def close(self) -> None:
         """End what runs models."""

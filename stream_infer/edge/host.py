@@ -18,6 +18,7 @@ from typing import Literal, cast
 
 from confluent_kafka import KafkaException
 
+from stream_infer.edge.answer_cache import AnswerCache, Closing
 from stream_infer.edge.call_setup import calls_of
 from stream_infer.edge.calls import Calls
 from stream_infer.edge.health import Health
@@ -116,8 +117,12 @@ class Host:
         self.health.holds("models loaded")
         if settings.create:
             create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))
-        self._forwarder = InProcess(models, Installer(version_loader(plan.models, plan.base, registry)))
         self._calls = calls or calls_of(plan, {})
+        self._forwarder: Closing = InProcess(models, Installer(version_loader(plan.models, plan.base, registry)))
+        self._cache: AnswerCache | None = None
+        caches = {name: model.cache for name, model in plan.models.items() if model.cache is not None}
+        if caches and not settings.deterministic:
+            self._forwarder = self._cache = AnswerCache(self._forwarder, caches)
         self._transport = transport = transport_of(plan, settings)
         transport.on_read = self.health.beat
         self.worker = Worker(
@@ -162,7 +167,8 @@ class Host:
                 while not self._stop:
                     self.worker.step(POLL_WAIT_MS)
                     self.observer.look()
-                    self.stores.look()
+                    if self.stores.look() and self._cache is not None:
+                        self._cache.tell(self.telemetry)
                     if self.progress.due():
                         self.progress.show(self.telemetry.snapshot())
                     if watch is not None:

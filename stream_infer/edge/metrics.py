@@ -98,6 +98,9 @@ METRICS: dict[str, MetricSettings] = {
     "call_breaker": MetricSettings(GAUGE, "The breaker of an async function: 0 closed, 0.5 half open, 1 open.", ("stage",)),
     "state_bytes": MetricSettings(GAUGE, "Memory of a stage's state.", ("stage",)),
     "state_keys": MetricSettings(GAUGE, "Keys in a stage's state.", ("stage",)),
+    "answer_cache_rows_total": MetricSettings(
+        COUNTER, "Rows for a model that remembers: hit (from memory), repeat (asked once with an equal row) or miss.", ("model", "outcome")
+    ),
     # Redis
     "store_lag_records": MetricSettings(GAUGE, "Records of the answers' topic that are not in Redis yet.", ("stage",)),
     "store_rows_total": MetricSettings(
@@ -106,7 +109,7 @@ METRICS: dict[str, MetricSettings] = {
         ("stage", "outcome"),
     ),
     "store_faults_total": MetricSettings(
-        COUNTER, "Times Redis did not take what was to be written: timeout, refused, loading, memory or error.", ("stage", "reason")
+        COUNTER, "Times nothing could be written: timeout, refused, loading, memory, error (of Redis), broker or log.", ("stage", "reason")
     ),
     "store_rebuilds_total": MetricSettings(COUNTER, "Times Redis had lost what was written, which was then written again.", ("stage",)),
     "store_stopped": MetricSettings(GAUGE, "1 where a store stage has ended by an error; see the log.", ("stage",)),

@@ -44,7 +44,6 @@ class Stores:
         wanted = [store for store in plan.stores if store.name in names]
         self.projectors = [Projector(plan, store, bootstrap, session_timeout_ms=session_timeout_ms) for store in wanted]
         self._telemetry, self._clock, self._looked_at = telemetry, clock, 0.0
-        self._seen: dict[tuple[str, ...], int] = {}
 
     def __enter__(self) -> Stores:
         for projector in self.projectors:
@@ -59,21 +58,22 @@ class Stores:
             projector.join(max(until - self._clock(), 0.0))
         self.look(last=True)
 
-    def look(self, *, last: bool = False) -> None:
-        """What they did becomes metrics, once a second."""
+    def look(self, *, last: bool = False) -> bool:
+        """What they did becomes metrics, once a second; whether that was now."""
         now = self._clock()
-        if not self.projectors or (not last and now - self._looked_at < LOOK_EVERY_S):
-            return
+        if not last and now - self._looked_at < LOOK_EVERY_S:
+            return False
         self._looked_at = now
         for projector in self.projectors:
             name, stats = projector.store.name, projector.stats
             for what, count in list(stats.rows.items()):
-                self._telemetry.count("store_rows_total", self._delta(("rows", name, what), count), name, what)
+                self._telemetry.put("store_rows_total", count, name, what)
             for what, count in list(stats.faults.items()):
-                self._telemetry.count("store_faults_total", self._delta(("faults", name, what), count), name, what)
-            self._telemetry.count("store_rebuilds_total", self._delta(("rebuilt", name), stats.rebuilt), name)
-            self._telemetry.gauge("store_lag_records", sum(list(stats.lag.values())), name)
-            self._telemetry.gauge("store_stopped", float(bool(stats.stopped)), name)
+                self._telemetry.put("store_faults_total", count, name, what)
+            self._telemetry.put("store_rebuilds_total", stats.rebuilt, name)
+            self._telemetry.put("store_lag_records", sum(list(stats.lag.values())), name)
+            self._telemetry.put("store_stopped", float(bool(stats.stopped)), name)
+        return True
 
     def status(self) -> dict[str, Any]:
         """For /status: what became of the answers, by stage."""
@@ -83,11 +83,6 @@ class Stores:
     def stopped(self) -> list[str]:
         """Why projectors have ended by themselves."""
         return [projector.stats.stopped for projector in self.projectors if projector.stats.stopped]
-
-    def _delta(self, name: tuple[str, ...], total: int) -> int:
-        before = self._seen.get(name, 0)
-        self._seen[name] = total
-        return total - before
 
 
 def run_stores(

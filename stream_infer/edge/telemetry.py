@@ -302,18 +302,9 @@ class Telemetry(Collector):
     def _total(self, name: str) -> float:
         return sum(self._sums[name].values())
 
-    def count(self, name: str, amount: float, *values: str) -> None:
-        """More of a counter of METRICS; values: of its labels. For parts of a process that only some topologies have."""
-        if amount:
-            self._add(name, amount, *values)
-
-    def gauge(self, name: str, value: float, *values: str) -> None:
-        """A gauge of METRICS as it is now."""
+    def put(self, name: str, value: float, *values: str) -> None:
+        """A gauge of METRICS, or a counter as whoever counts has it since the start; values: of its labels. For what few topologies do."""
         self._set(name, value, *values)
-
-    def observe(self, name: str, column: Floats, *values: str) -> None:
-        """float64[n] more observations of a histogram of METRICS."""
-        self._observe(name, column, *values)
 
     def _add(self, name: str, amount: float, *values: str) -> None:
         with self._lock:

@@ -86,8 +86,9 @@ class Asking:
         choice.open[job] = (key, rows)
         choice.said[key].open += 1
         place = repeating.place(rows, self.recorded.get(model, ())) if self.recorded is not None else None
-        sizes = self._models[model].batch.sizes
-        return Forward(job, model, choice.versions[model][0], choice.matrices[key][rows], together, sizes, place)
+        settings, matrix = self._models[model], choice.matrices[key][rows]
+        at_ms = int(choice.flowing.times[rows].max()) if settings.cache is not None else 0
+        return Forward(job, model, choice.versions[model][0], matrix, together, settings.batch.sizes, place, at_ms=at_ms)
 
     def done(self, choice: Choice, key: str, rows: Ints, outputs: Floats, place: tuple[int, int] | None) -> list[Forward]:
         """A forward pass ended; answers that are not finite spoil their own row only. place: as notices.ForwardDone has it."""

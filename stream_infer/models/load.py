@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+
 from stream_infer.models.base import Model, Registry, check_columns, check_digest, model_error, self_check
 from stream_infer.models.linear import LinearModel
 from stream_infer.models.settings import ModelSettings
@@ -21,6 +23,8 @@ def load_model(settings: ModelSettings, data: bytes | None, registry: Registry) 
     for a wrong checksum, broken bytes, other columns than settings.columns(), weights or answers that are not finite.
     """
     file = _file(settings)
+    if settings.kind == "table":
+        return _table(settings.columns())
     if data is None:
         if settings.learns is None or settings.artifact is not None:
             raise model_error(
@@ -36,6 +40,12 @@ def load_model(settings: ModelSettings, data: bytes | None, registry: Registry) 
     check_columns(model.columns, settings.columns(), file)
     self_check(model, file)
     return model
+
+
+def _table(columns: tuple[str, ...]) -> LinearModel:
+    """Answers that were computed beforehand and looked up: the inputs themselves."""
+    count = len(columns)
+    return LinearModel(np.eye(count), np.zeros(count), np.zeros(count), np.ones(count), "identity", columns)
 
 
 def _load_torch(settings: ModelSettings, data: bytes, registry: Registry, file: str) -> Model:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from stream_infer.batching.settings import BatchSettings
 from stream_infer.features.settings import Input
+from stream_infer.models.answer_table import CacheSettings
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class ModelSettings:
     batch: BatchSettings = field(default_factory=BatchSettings)
     learns: LearnerSettings | None = None
     versions_kept: int | None = None
+    cache: CacheSettings | None = None
 
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of the model's input matrix, in order."""

@@ -10,6 +10,7 @@ from stream_infer.decide.settings import CanarySettings, DeadlineSettings, Polic
 from stream_infer.features.settings import WIDE, Aggregate, FeatureSettings, Input, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings, RewardSettings
 from stream_infer.functions import BreakerSettings, FunctionSettings, OutsideSettings
+from stream_infer.models.answer_table import CacheSettings
 from stream_infer.models.settings import LearnerSettings, ModelSettings
 from stream_infer.topology.check_calls import typed
 from stream_infer.topology.columns import kind_of_aggregate
@@ -78,6 +79,7 @@ def _outside(section: Section) -> OutsideSettings:
 def model_settings(name: str, section: Section) -> ModelSettings:
     """Settings of a model."""
     batch, learns, kept = section.section("batch"), section.section("learns"), section.maybe_number("versions_kept")
+    cache = section.section("cache")
     return ModelSettings(
         name=name,
         kind=section.kind,
@@ -90,6 +92,7 @@ def model_settings(name: str, section: Section) -> ModelSettings:
         batch=BatchSettings() if batch is None else _batch(batch),
         learns=None if learns is None else _learner(learns),
         versions_kept=None if kept is None else int(kept),
+        cache=None if cache is None else CacheSettings(cache.integer("rows_max"), ms(cache, "ttl_s")),
     )
 
 

@@ -25,9 +25,14 @@ def _model(plan: Plan, name: str) -> tuple[str, str, str]:
     if batch.cost and batch.cost_max:
         rows += f", of at most {batch.cost_max:g} {batch.cost}"
     learns = f"; learns by {model.learns.by}" if model.learns else ""
+    if model.cache is not None:
+        fresh = f" for {model.cache.ttl_ms / 1000:g} s" if model.cache.ttl_ms is not None else ""
+        size = model.cache.bytes_used(len(model.columns()), 1) / 1e6
+        learns += f"; remembers {model.cache.rows_max} answers{fresh} ({size:,.0f} MB)"
+    weights = "the answers themselves" if model.kind == "table" else model.artifact or "from zero"
     read = list(dict.fromkeys(entry.field for entry in model.inputs if entry.kind == "output"))
     after = f"; reads what {', '.join(read)} answer{'s' if len(read) == 1 else ''}" if read else ""
-    return name, model.kind, f"{len(model.columns())} input columns, {model.device}, {rows}, {model.artifact or 'from zero'}{learns}{after}"
+    return name, model.kind, f"{len(model.columns())} input columns, {model.device}, {rows}, {weights}{learns}{after}"
 
 
 def _composed(made: Composed) -> str:

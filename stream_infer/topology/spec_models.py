@@ -15,7 +15,7 @@ from stream_infer.topology.shape import (
     section,
     text,
 )
-from stream_infer.topology.spec_names import FIELD, PATH
+from stream_infer.topology.spec_names import FIELD, PATH, SECONDS
 
 _BATCH = Setting("batch", section("batch"), "how many rows one forward pass takes", "{rows_max: 512}")
 _VERSIONS = Setting(
@@ -25,6 +25,7 @@ _VERSIONS = Setting(
     "the one that answers, and a rollback to them is instant (default: no versions)",
     "1",
 )
+_CACHE = Setting("cache", section("cache"), "rows that were answered before are answered from memory", "{rows_max: 100000, ttl_s: 3600}")
 _INPUTS = Setting(
     "inputs",
     listing(either(FIELD, section("input")), at_least=1),
@@ -57,6 +58,7 @@ MODELS = (
         ),
         _VERSIONS,
         _BATCH,
+        _CACHE,
     ),
     place(
         "model.torch",
@@ -79,6 +81,29 @@ MODELS = (
         Setting("device", text(pattern=r"cpu|cuda(:[0-9]{1,2})?", words="cpu, cuda or cuda:0"), "where it runs", "cuda:0", default="cpu"),
         _VERSIONS,
         _BATCH,
+        _CACHE,
+    ),
+    place(
+        "model.table",
+        "a table",
+        "Answers that were computed beforehand: columns that a lookup stage takes are the outputs, as float32. A row without one is "
+        "rejected, unless its input says what stands in (`missing`).",
+        Setting("kind", choice("table"), "what the model is", "table", required=True),
+        _INPUTS,
+    ),
+    place(
+        "cache",
+        "cache",
+        "Answers kept in the memory of each process, by the bytes of a row's inputs and the model's version; equal rows of one chunk are "
+        "asked once. A deterministic run keeps none: a net computes a row a little otherwise in every batch.",
+        Setting(
+            "rows_max",
+            integer(low=1, high=100_000_000),
+            "how many answers are kept; of those that share a place, the one not asked for longest goes first",
+            "100000",
+            required=True,
+        ),
+        Setting("ttl_s", SECONDS, "how long an answer counts, in event time (default: until another takes its place)", "3600"),
     ),
     place(
         "batch",

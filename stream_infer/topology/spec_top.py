@@ -46,6 +46,7 @@ TOP = (
                 kinds(
                     linear="model.linear",
                     torch="model.torch",
+                    table="model.table",
                     ensemble="model.ensemble",
                     cascade="model.cascade",
                     route="model.route",

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from stream_infer.edge.answer_cache import AnswerCache
 from stream_infer.edge.workers import InProcess
-from stream_infer.flow.commands import Forward, Together
+from stream_infer.flow.commands import Forward, Install, Together
 from stream_infer.flow.notices import ForwardDone, ForwardFailed
 from stream_infer.models.answer_table import CacheSettings
 from stream_infer.models.linear import LinearModel
 from stream_infer.records import Floats, Matrix
+from stream_infer.sim.forwarding import SimForwarder
+from tests.support_flow import Pay, payment, plan_of
 
 
 def linear(seed: int) -> LinearModel:
@@ -88,8 +90,6 @@ def test_faults_reach_whoever_asked_and_are_not_remembered() -> None:
 
 
 def test_a_version_answers_for_itself_only() -> None:
-    from stream_infer.flow.commands import Install
-
     old, new = linear(1), linear(2)
     cache = AnswerCache(InProcess({"m": old}), {"m": CacheSettings(100)})
     rows = np.ones((1, 3), dtype=np.float32)
@@ -101,3 +101,36 @@ def test_a_version_answers_for_itself_only() -> None:
         np.testing.assert_array_equal(answer.outputs, model.forward(rows))
     assert (cache.stats["m"].hits, cache.stats["m"].misses) == (2, 2)
     cache.close()
+
+
+class Closable(SimForwarder):
+    def close(self) -> None:
+        pass
+
+
+STAGES = """
+models:
+  probe: {kind: linear, artifact: none.safetensors, inputs: [amount], cache: {rows_max: 100, ttl_s: 10}}
+stages:
+  score: {kind: model, from: payments, model: probe}
+  out: {kind: emit, from: score, to: scores, commit_interval_ms: 1}
+"""
+
+
+def test_an_answer_counts_for_so_long_of_event_time() -> None:
+    """A payment a second, of three amounts in turn, each in a chunk of its own: an amount is computed anew when ten seconds are over."""
+    pay = Pay(plan_of(STAGES))
+    settings = pay.plan.models["probe"].cache
+    assert settings == CacheSettings(100, 10_000)
+    pay.send("payments", *(payment(number, amount=float(number % 3)) for number in range(60)))
+    worker = pay.worker(chunk_rows_max=1)
+    cache = worker._forwarder = AnswerCache(Closable(pay.models, lambda _: 0), {"probe": settings})
+    pay.settle(worker, done=lambda: worker.flow.stats.rows_in == 60 and worker.settled())
+    pay.step(worker, times=20)
+    computed: dict[int, int] = {}
+    for number in range(60):
+        if number - computed.get(number % 3, -100) > 10:
+            computed[number % 3] = number
+            computed[-1] = computed.get(-1, 0) + 1
+    assert (cache.stats["probe"].misses, cache.stats["probe"].hits) == (computed[-1], 60 - computed[-1])
+    assert {name: found[0] for name, found in pay.outputs().items()} == {f"p{number}": float(number % 3) for number in range(60)}

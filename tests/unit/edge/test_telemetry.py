@@ -100,12 +100,13 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
     telemetry.state("origin_now", state_bytes=4096, keys=3)
     telemetry.restored(1_000, 0.25)
     telemetry.snapshot_written("main")
-    telemetry.gauge("store_lag_records", 7, "eta_store")
-    telemetry.count("store_rows_total", 3, "eta_store", "written")
-    telemetry.count("store_rows_total", 0, "eta_store", "stale")
-    telemetry.count("store_faults_total", 1, "eta_store", "timeout")
-    telemetry.count("store_rebuilds_total", 1, "eta_store")
-    telemetry.gauge("store_stopped", 0, "eta_store")
+    telemetry.put("store_lag_records", 7, "eta_store")
+    telemetry.put("store_rows_total", 2, "eta_store", "written")
+    telemetry.put("store_rows_total", 3, "eta_store", "written")
+    telemetry.put("store_faults_total", 1, "eta_store", "timeout")
+    telemetry.put("store_rebuilds_total", 1, "eta_store")
+    telemetry.put("store_stopped", 0, "eta_store")
+    telemetry.put("answer_cache_rows_total", 9, "net", "hit")
     telemetry._sums["series_dropped_total"][()] = 0.0
     clock.now += 30
     found = samples(telemetry)
@@ -168,6 +169,7 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
         ("restore_seconds_total", ()): 0.25,
         ("snapshot_age_seconds", ("main",)): 30,
         ("store_lag_records", ("eta_store",)): 7,
+        ("answer_cache_rows_total", ("net", "hit")): 9,
         ("store_rows_total", ("eta_store", "written")): 3,
         ("start_time_seconds", ()): 1_000,
         ("build_info", ("0.1.0",)): 1,

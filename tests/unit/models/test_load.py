@@ -97,3 +97,11 @@ load_model(ModelSettings("m", "linear", {INPUTS!r}), {linear()!r}, {{}})
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_table_answers_with_the_columns_themselves() -> None:
+    model = load_model(ModelSettings("t", "table", (Input("a"), Input("b"), Input("c"))), None, {})
+    rows = np.array([[0.1, -2.5, 1e30], [1e-40, 0.0, -1e-3]], dtype=np.float32)
+    assert (model.columns, model.outputs) == (("a", "b", "c"), 3)
+    np.testing.assert_array_equal(model.forward(rows), rows.astype(np.float64))
+    self_check(model)
