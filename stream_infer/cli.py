@@ -122,7 +122,7 @@ def _run(wanted: argparse.Namespace) -> int:
         port=wanted.port,
         session_timeout_ms=round(wanted.session_timeout_s * 1000),
     )
-    run(plan, settings, model_classes(wanted.admit), calls_of(plan, functions_of(wanted.admit), wanted.admit))
+    run(plan, settings, model_classes(wanted.admit), calls_of(plan, functions_of(wanted.admit), wanted.admit, strict=wanted.deterministic))
     return 0
 
 
@@ -181,13 +181,13 @@ def _broker(wanted: argparse.Namespace) -> int:
 
 
 def _trainset(wanted: argparse.Namespace) -> int:
-    from stream_infer.edge.call_setup import answerers
+    from stream_infer.edge.call_setup import answerers, lookups
     from stream_infer.edge.registry import functions_of
     from stream_infer.edge.trainset import TrainsetSettings, write_trainset
 
     settings = TrainsetSettings(wanted.bootstrap or _dev_bootstrap(), wanted.begin, wanted.end)
     plan = load_plan(wanted.topology)
-    rows = write_trainset(plan, settings, wanted.out, answerers(plan, functions_of(wanted.admit)))
+    rows = write_trainset(plan, settings, wanted.out, answerers(plan, functions_of(wanted.admit)) | lookups(plan))
     print(f"{wanted.out}: {rows} rows")
     return 0
 

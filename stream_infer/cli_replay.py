@@ -80,7 +80,7 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 def explain_prediction(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -> int:
     """`explain --prediction ID`: 0 where it is identical, 1 where it is not."""
-    from stream_infer.edge.call_setup import answerers
+    from stream_infer.edge.call_setup import answerers, lookups
     from stream_infer.edge.rebuilding import Sought, rebuild
     from stream_infer.edge.registry import functions_of, model_classes
     from stream_infer.edge.version_loading import version_loader
@@ -90,7 +90,7 @@ def explain_prediction(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -
     sought = Sought(wanted.prediction, partition, offset, None if wanted.warm_up_s is None else round(wanted.warm_up_s * 1000))
     transport = read_only(plan, bootstrap)
     try:
-        registry, calls = model_classes(wanted.admit), answerers(plan, functions_of(wanted.admit))
+        registry, calls = model_classes(wanted.admit), answerers(plan, functions_of(wanted.admit)) | lookups(plan)
         load = version_loader(plan.models, plan.base, registry)
         found = rebuild(plan, transport, load_models(plan, registry), sought, calls, load)
     finally:
@@ -146,7 +146,7 @@ def words(found: Rebuilt) -> str:
 
 def replay(wanted: argparse.Namespace, load_plan: Callable[[Path], Plan], bootstrap: str) -> int:
     """`stream-infer replay`."""
-    from stream_infer.edge.call_setup import answerers
+    from stream_infer.edge.call_setup import answerers, lookups
     from stream_infer.edge.registry import functions_of, model_classes
     from stream_infer.edge.replaying import ReplaySettings
     from stream_infer.edge.replaying import replay as work_through
@@ -163,7 +163,7 @@ def replay(wanted: argparse.Namespace, load_plan: Callable[[Path], Plan], bootst
     settings = ReplaySettings(stretch, order == "recorded", another, versions, fixed, warm_up_ms, wanted.by)
     transport = read_only(plan, bootstrap)
     try:
-        calls = answerers(other or plan, functions_of(wanted.admit))
+        calls = answerers(other or plan, functions_of(wanted.admit)) | lookups(other or plan)
         load = version_loader(run.models, run.base, model_classes(wanted.admit))
         found = work_through(run if other is None else plan, transport, models, settings, calls, load)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from stream_infer.edge.call_setup import answerers
+from stream_infer.edge.call_setup import answerers, held_lookups
 from stream_infer.edge.registry import functions_of, model_classes
 from stream_infer.edge.workers import load_models
 from stream_infer.sim.play import play
@@ -21,7 +21,7 @@ def run_tests(plans: Sequence[Plan], admitted: Sequence[str], say: Callable[[str
         models = load_models(plan, model_classes(admitted))
         calls = answerers(plan, functions_of(admitted))
         for test in plan.tests:
-            problems = _differences(test, play(plan, test.given, models, calls))
+            problems = _differences(test, play(plan, test.given, models, calls | held_lookups(plan, test.redis)))
             say(f"{plan.name}: {test.name}: {'ok' if not problems else 'FAILED'}")
             for problem in problems:
                 say(f"    {problem}")

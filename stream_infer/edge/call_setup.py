@@ -10,22 +10,38 @@ from stream_infer.edge.call_columns import Outcome, nothing_of
 from stream_infer.edge.call_functions import Pooled, answer, here
 from stream_infer.edge.call_outside import Loop, Outside
 from stream_infer.edge.calls import Answer, Calls, Executor, Tally
+from stream_infer.edge.redis_held import held
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.commands import Call
 from stream_infer.flow.notices import CallDone
 from stream_infer.flow.ports import Answerer
 from stream_infer.functions import Function, FunctionSettings
+from stream_infer.online_settings import RedisLookupSettings
 from stream_infer.topology.plan import CallStep, Plan
 
 
 def calling_steps(plan: Plan) -> Iterator[CallStep]:
-    """The call steps of a plan."""
-    return (step for section in plan.sections for step in section.steps if isinstance(step, CallStep))
+    """The steps of a plan that call a user's function."""
+    steps = (step for section in plan.sections for step in section.steps if isinstance(step, CallStep))
+    return (step for step in steps if isinstance(step.settings, FunctionSettings))
+
+
+def function_settings(step: CallStep) -> FunctionSettings:
+    """How such a step calls its function."""
+    assert isinstance(step.settings, FunctionSettings), f"stage {step.name} calls no function"
+    return step.settings
+
+
+def redis_steps(plan: Plan) -> Iterator[tuple[CallStep, RedisLookupSettings]]:
+    """The steps of a plan that look up in Redis."""
+    for step in (step for section in plan.sections for step in section.steps if isinstance(step, CallStep)):
+        if isinstance(step.settings, RedisLookupSettings):
+            yield step, step.settings
 
 
 def function_of(step: CallStep, functions: Mapping[str, Function]) -> Function:
     """The user's function of a step; EnvironmentMissing when nobody declares it, or when it is of the other sort (async or not)."""
-    settings = step.settings
+    settings = function_settings(step)
     found = functions.get(settings.function)
     if found is None:
         raise EnvironmentMissing(
@@ -44,13 +60,17 @@ def function_of(step: CallStep, functions: Mapping[str, Function]) -> Function:
     return found
 
 
-def calls_of(plan: Plan, functions: Mapping[str, Function], admitted: Sequence[str] = ()) -> Calls:
-    """What runs the calls of a plan. Nothing starts before the first call."""
+def calls_of(plan: Plan, functions: Mapping[str, Function], admitted: Sequence[str] = (), *, strict: bool = False) -> Calls:
+    """What runs the calls of a plan. Nothing starts before the first call. strict: a look-up that fails ends the run."""
     answers: dict[str, Answer] = {}
     executors: dict[str, Executor] = {}
     loop = Loop()
+    for step, lookup in redis_steps(plan):
+        from stream_infer.edge.redis_calls import RedisCalls  # here: topologies and commands that ask no Redis start without its client
+
+        executors[step.name] = RedisCalls(step.name, lookup, strict=strict)
     for step in calling_steps(plan):
-        settings, function = step.settings, function_of(step, functions)
+        settings, function = function_settings(step), function_of(step, functions)
         if settings.outside is not None:
             executors[step.name] = Outside(step, settings, function, loop)
         elif settings.workers:
@@ -61,8 +81,20 @@ def calls_of(plan: Plan, functions: Mapping[str, Function], admitted: Sequence[s
 
 
 def answerers(plan: Plan, functions: Mapping[str, Function]) -> dict[str, Answerer]:
-    """What each stage does, in the thread that asks: for tests without a broker, and training sets."""
-    return {step.name: _answerer(step, step.settings, function_of(step, functions)) for step in calling_steps(plan)}
+    """What each stage with a function does, in the thread that asks: for tests without a broker, and training sets."""
+    return {step.name: _answerer(step, function_settings(step), function_of(step, functions)) for step in calling_steps(plan)}
+
+
+def lookups(plan: Plan) -> dict[str, Answerer]:
+    """What each look-up in Redis does, in the thread that asks; one that fails ends the run: for training sets and replays."""
+    from stream_infer.edge.redis_calls import asked
+
+    return {step.name: asked(step.name, settings) for step, settings in redis_steps(plan)}
+
+
+def held_lookups(plan: Plan, rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, Answerer]:
+    """The same where a test says what Redis holds, by stage, key and name."""
+    return {step.name: held(settings, rows.get(step.name, {})) for step, settings in redis_steps(plan)}
 
 
 def _answerer(step: CallStep, settings: FunctionSettings, function: Function) -> Answerer:
@@ -79,11 +111,11 @@ def _answerer(step: CallStep, settings: FunctionSettings, function: Function) ->
 
 def stand_ins(plan: Plan, functions: Mapping[str, Function]) -> dict[str, Answerer]:
     """As answerers(), but what lies outside is not asked: its rows go on with nothing. For measuring what is our own."""
-    return {
-        step.name: _nothing(step) if step.settings.outside is not None else _answerer(step, step.settings, function)
+    return held_lookups(plan, {}) | {
+        step.name: _nothing(step) if function_settings(step).outside is not None else _answerer(step, function_settings(step), function)
         for step, function in [(step, function_of(step, functions)) for step in calling_steps(plan)]
     }
 
 
 def _nothing(step: CallStep) -> Callable[[Call], CallDone]:
-    return lambda call: answer(call, step, step.settings, Outcome(nothing_of(step.gives, call.count), {}, {}), Tally())[0]
+    return lambda call: answer(call, step, function_settings(step), Outcome(nothing_of(step.gives, call.count), {}, {}), Tally())[0]

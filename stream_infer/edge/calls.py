@@ -118,6 +118,10 @@ class Calls:
         """The states of breakers, by stage."""
         return {stage: state for stage, one in self._executors.items() if (state := one.breaker()) is not None}
 
+    def executor(self, stage: str) -> Executor | None:
+        """What runs the calls of a stage elsewhere, if something does."""
+        return self._executors.get(stage)
+
     def close(self) -> None:
         """End all executors."""
         for executor in self._executors.values():

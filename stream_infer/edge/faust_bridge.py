@@ -19,7 +19,7 @@ from mode import Service
 from stream_infer.edge.call_columns import column_of
 from stream_infer.edge.call_functions import here
 from stream_infer.edge.call_outside import Loop, Outside
-from stream_infer.edge.call_setup import calling_steps, calls_of, function_of
+from stream_infer.edge.call_setup import calling_steps, calls_of, function_of, function_settings
 from stream_infer.edge.host import Host, RunSettings
 from stream_infer.edge.measuring import measured
 from stream_infer.edge.predicting import Predicted, Predictor
@@ -58,9 +58,9 @@ class Bridge(Service):
         self._steps = {step.name: step for step in calling_steps(plan)}
         self._functions = {name: function_of(step, functions) for name, step in self._steps.items()}
         self._outside = {
-            name: Outside(step, step.settings, self._functions[name], Loop())
+            name: Outside(step, function_settings(step), self._functions[name], Loop())
             for name, step in self._steps.items()
-            if step.settings.outside is not None
+            if function_settings(step).outside is not None
         }
 
     async def on_start(self) -> None:
@@ -104,7 +104,7 @@ class Bridge(Service):
         outside = self._outside.get(step.name)
         if outside is not None:
             return (await outside.answered(call))[0]
-        run = here(step, step.settings, self._functions[step.name])
+        run = here(step, function_settings(step), self._functions[step.name])
         return (await asyncio.get_running_loop().run_in_executor(None, run, call))[0]
 
 

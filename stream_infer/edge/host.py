@@ -19,7 +19,7 @@ from typing import Literal, cast
 from confluent_kafka import KafkaException
 
 from stream_infer.edge.answer_cache import AnswerCache, Closing
-from stream_infer.edge.call_setup import calls_of
+from stream_infer.edge.call_setup import calls_of, redis_steps
 from stream_infer.edge.calls import Calls
 from stream_infer.edge.health import Health
 from stream_infer.edge.installing import Installer
@@ -28,6 +28,7 @@ from stream_infer.edge.kafka_client import KafkaSettings
 from stream_infer.edge.measuring import measured
 from stream_infer.edge.observing import Observer
 from stream_infer.edge.progress import Progress
+from stream_infer.edge.redis_calls import RedisCalls
 from stream_infer.edge.secrets import resolved
 from stream_infer.edge.snapshots import SnapshotFolder
 from stream_infer.edge.status_page import StatusPage
@@ -117,7 +118,7 @@ class Host:
         self.health.holds("models loaded")
         if settings.create:
             create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))
-        self._calls = calls or calls_of(plan, {})
+        self._calls = calls or calls_of(plan, {}, strict=settings.deterministic)
         self._forwarder: Closing = InProcess(models, Installer(version_loader(plan.models, plan.base, registry)))
         self._cache: AnswerCache | None = None
         caches = {name: model.cache for name, model in plan.models.items() if model.cache is not None}
@@ -167,8 +168,8 @@ class Host:
                 while not self._stop:
                     self.worker.step(POLL_WAIT_MS)
                     self.observer.look()
-                    if self.stores.look() and self._cache is not None:
-                        self._cache.tell(self.telemetry)
+                    if self.stores.look():
+                        self._tell()
                     if self.progress.due():
                         self.progress.show(self.telemetry.snapshot())
                     if watch is not None:
@@ -186,6 +187,15 @@ class Host:
             finally:
                 self._forwarder.close()
                 self._calls.close()
+
+    def _tell(self) -> None:
+        """What only some topologies have, as metrics."""
+        if self._cache is not None:
+            self._cache.tell(self.telemetry)
+        for step, _ in redis_steps(self.plan):
+            executor = self._calls.executor(step.name)
+            if isinstance(executor, RedisCalls):
+                executor.tell(self.telemetry.put)
 
     @contextmanager
     def _page(self) -> Iterator[None]:

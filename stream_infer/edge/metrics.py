@@ -102,6 +102,14 @@ METRICS: dict[str, MetricSettings] = {
         COUNTER, "Rows for a model that remembers: hit (from memory), repeat (asked once with an equal row) or miss.", ("model", "outcome")
     ),
     # Redis
+    "lookup_rows_total": MetricSettings(
+        COUNTER,
+        "Rows looked up: cached, found, absent, wrong (no number or hash there), defaulted (no answer) or overdue (it came too late).",
+        ("stage", "outcome"),
+    ),
+    "lookup_trips_total": MetricSettings(
+        COUNTER, "Round trips to Redis: ok, spared (the breaker is open), timeout, refused, loading, memory or error.", ("stage", "outcome")
+    ),
     "store_lag_records": MetricSettings(GAUGE, "Records of the answers' topic that are not in Redis yet.", ("stage",)),
     "store_rows_total": MetricSettings(
         COUNTER,

@@ -1,4 +1,4 @@
-"""edge.redis_lookup: what other systems keep in Redis about the rows of a chunk. redis_client, redis_keys → *redis_lookup* → redis_caller.
+"""edge.redis_lookup: what other systems keep in Redis about the rows of a chunk. redis_client, redis_keys → *redis_lookup* → redis_calls.
 
 One round trip for all rows at once, each key once, and only for keys that were not asked for a moment ago. Whatever goes wrong, rows go
 on with the values that the topology says, and it is counted: Redis that is away, slow or empty makes predictions poorer, not absent.
@@ -136,7 +136,7 @@ class RedisLookup:
 
     def _of_hash(self, answer: object) -> Values | None:
         """A hash's fields; a key that is no hash counts as absent, and is told apart in the metrics."""
-        if isinstance(answer, redis.exceptions.ResponseError):
+        if isinstance(answer, redis.exceptions.ResponseError) and str(answer).startswith("WRONGTYPE"):
             self.stats.count(self.stats.rows, WRONG)
             return None
         if isinstance(answer, Exception):

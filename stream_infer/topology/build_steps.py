@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream_infer.topology.build_online import redis_lookup_settings
 from stream_infer.topology.build_settings import (
     attribution_settings,
     deadline_settings,
@@ -77,7 +78,10 @@ def _feature_step(name: str, stage: Section, draft: Draft) -> FeatureStep:
     return FeatureStep(name, kept, stage.maybe_text("kept_by") or read_by, read_by, feature_settings(stage))
 
 
-def _lookup_step(checked: Checked, name: str, stage: Section) -> LookupStep:
+def _lookup_step(checked: Checked, name: str, stage: Section) -> LookupStep | CallStep:
+    if stage.has("redis"):
+        settings = redis_lookup_settings(stage)
+        return CallStep(name, settings.key.fields, tuple((column, "double") for column in settings.columns()), settings)
     table = stage.text("table")
     return LookupStep(name, table, checked.spec.streams[table].text("key"), stage.text("key"), lookup_settings(stage))
 

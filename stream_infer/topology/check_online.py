@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from stream_infer.online_settings import KeyTemplate, template_problem
 from stream_infer.topology import columns as col
 from stream_infer.topology.columns import Columns, check_column
-from stream_infer.topology.suggest import closest, listed
+from stream_infer.topology.suggest import closest, did_you_mean, listed
 from stream_infer.topology.values import Findings, Section, Spec, Value
 
 _TABLE_ONLY = ("key", "global", "keys_max")
@@ -43,6 +43,32 @@ def check_table_lookup(stage: Section, found: Findings) -> None:
     """A lookup stage with `table` names the field that is compared."""
     if stage.has("table") and not stage.has("key") and "key" not in stage.given:
         found.at(stage, f"{stage.label}: `key` is missing", expected="a text or integer field of the looking rows", fix="add `key: …`")
+
+
+def check_held(spec: Spec, test: Section, found: Findings) -> dict[str, dict[str, dict[str, float]]]:
+    """What a test says that Redis holds, by stage, key and name; of stages that look up there, names that they take."""
+    stages = {name: stage for name, stage in spec.stages_of("lookup") if stage.has("redis")}
+    held: dict[str, dict[str, dict[str, float]]] = {}
+    for name, value in test.entries("redis").items():
+        if name not in stages:
+            words = "a lookup stage with `redis`"
+            what, expected = f"{test.label}: `{name}` is not {words}", f"{words}: {listed(stages)}"
+            found.at_name(value, what, expected=expected, fix=did_you_mean(name, stages))
+            continue
+        taken = list(stages[name].entries("take"))
+        held[name] = {}
+        for key, row in _entries(value).items():
+            for column, at in _entries(row).items():
+                if column not in taken:
+                    what = f"{test.label}: stage `{name}` does not take `{column}`"
+                    found.at_name(at, what, expected=f"a name in its `take`: {listed(taken)}", fix=did_you_mean(column, taken))
+            numbers = {column: at.data for column, at in _entries(row).items()}
+            held[name][key] = {column: float(number) for column, number in numbers.items() if isinstance(number, int | float)}
+    return held
+
+
+def _entries(value: Value) -> dict[str, Value]:
+    return value.data if isinstance(value.data, dict) else {}
 
 
 def check_stores(spec: Spec, written: Mapping[str, str], found: Findings) -> None:

@@ -11,7 +11,7 @@ from stream_infer.topology.check_composed import check_routes
 from stream_infer.topology.check_explain import check_explain, check_targets
 from stream_infer.topology.check_features import check_features
 from stream_infer.topology.check_models import check_inputs
-from stream_infer.topology.check_online import check_stores
+from stream_infer.topology.check_online import check_redis_lookup, check_stores, check_table_lookup
 from stream_infer.topology.check_rollout import check_rollout, check_shadow
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.emit_schema import check_emit
@@ -36,7 +36,10 @@ def check_stages(
             draft = placement.of_stage.get(name)
             check_features(spec, stage, before, columns, draft.root if draft else None, of, found)
         elif stage.kind == "lookup":
-            _check_lookup(stage, before, columns, of, found)
+            check_redis_lookup(stage, before, of, found)
+            check_table_lookup(stage, found)
+            if stage.has("table"):
+                _check_lookup(stage, before, columns, of, found)
         elif stage.kind == "function":
             check_function(spec, stage, before, of, found)
         elif stage.kind in DECIDERS:

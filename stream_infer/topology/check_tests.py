@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from stream_infer.codec.schema import FieldSchema, RecordSchema, parse_schema
 from stream_infer.topology.check_names import inputs_and_outputs
+from stream_infer.topology.check_online import check_held
 from stream_infer.topology.check_streams import Files, check_path
 from stream_infer.topology.emit_schema import written_schemas
 from stream_infer.topology.literals import integer_of, number_of, time_ms_of
@@ -35,7 +36,7 @@ def check_tests(spec: Spec, schemas: dict[str, RecordSchema], files: Files, foun
             if _known(name, value, test, list(outputs), "a stream that is written", found):
                 rows_of = [_row(at, written[name], name, test, found, _expected, complete=False) for at in _items(value)]
                 expect[name] = [row for row in rows_of if row is not None]
-        plans.append(TestPlan(test.maybe_text("name") or test.label, given, expect))
+        plans.append(TestPlan(test.maybe_text("name") or test.label, given, expect, check_held(spec, test, found)))
     return tuple(plans)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream_infer.features.settings import Aggregate
+from stream_infer.online_settings import RedisLookupSettings
 from stream_infer.topology.explain_models import models_told
 from stream_infer.topology.full import full
 from stream_infer.topology.mermaid import mermaid
@@ -109,6 +110,9 @@ def _decide(plan: Plan, step: DecideStep) -> str:
 
 def _call(step: CallStep) -> str:
     settings = step.settings
+    if isinstance(settings, RedisLookupSettings):
+        asked = f"within {settings.redis.timeout_ms} ms, remembered for {settings.ttl_ms / 1000:g} s"
+        return f"lookup of {settings.key} in Redis ({settings.form}): {', '.join(settings.columns())}; {asked}"
     where = "in the worker's thread"
     if settings.outside is not None:
         outside = settings.outside

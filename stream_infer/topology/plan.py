@@ -15,7 +15,7 @@ from stream_infer.features.settings import FeatureSettings, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings
 from stream_infer.functions import FunctionSettings
 from stream_infer.models.settings import ModelSettings
-from stream_infer.online_settings import StoreSettings
+from stream_infer.online_settings import RedisLookupSettings, StoreSettings
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class CallStep:
     name: str
     reads: tuple[str, ...]
     gives: tuple[tuple[str, str], ...]
-    settings: FunctionSettings
+    settings: FunctionSettings | RedisLookupSettings
     of_answers: bool = False
 
 
@@ -215,6 +215,7 @@ class TestPlan:
     name: str
     given: dict[str, list[dict[str, object]]]
     expect: dict[str, list[dict[str, object]]]
+    redis: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # what it holds: by lookup stage, key and name
 
 
 @dataclass(frozen=True)

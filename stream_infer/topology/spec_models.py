@@ -87,7 +87,7 @@ MODELS = (
         "model.table",
         "a table",
         "Answers that were computed beforehand: columns that a lookup stage takes are the outputs, as float32. A row without one is "
-        "rejected, unless its input says what stands in (`missing`).",
+        "rejected, unless its input says what stands in (`missing`), or a `route` asks another model where the column has no value.",
         Setting("kind", choice("table"), "what the model is", "table", required=True),
         _INPUTS,
     ),

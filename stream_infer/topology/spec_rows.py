@@ -76,18 +76,25 @@ ROWS = (
     place(
         "stage.lookup",
         "a lookup stage",
-        "Rows take fields of the newest row that `table` had for their key at their own time.",
+        "Rows take fields of the newest row that `table` had for their key at their own time, or what Redis holds for it now.",
         Setting("kind", choice("lookup"), KIND_DOC, "lookup", required=True),
         Setting("from", ROWS_FROM, "whose rows look up", "tail_now", required=True),
-        Setting("table", text(names=("stream",)), "the stream that is remembered, by its own key", "weather", required=True),
-        Setting("key", FIELD, "the field of the looking rows that is compared with the table's key", "origin", required=True),
+        Setting("table", text(names=("stream",)), "the stream that is remembered, by its own key", "weather", one_of_these=True),
+        Setting(
+            "redis",
+            section("redis.lookup"),
+            "where other systems keep what is looked up",
+            "{url: {env: REDIS_URL}, key: 'user:{user_id}'}",
+            one_of_these=True,
+        ),
+        Setting("key", FIELD, "with `table`: the field of the looking rows that is compared with the table's key", "origin"),
         Setting(
             "global", BOOLEAN, "every worker reads the whole table: for small tables, or tables keyed otherwise", "true", default=False
         ),
         Setting(
             "take",
             mapping(number(nullable=True), at_least=1),
-            "numeric fields of the table, each with its value where the key is unknown (null: none)",
+            "numeric fields, each with its value where the key is unknown, or Redis does not answer (null: none)",
             "{wind_mph: 0}",
             required=True,
         ),

@@ -205,6 +205,12 @@ REST = (
             required=True,
         ),
         Setting(
+            "redis",
+            mapping(mapping(mapping(number()))),
+            "what Redis holds: by lookup stage, key and name; the rest is not there",
+            "{profile: {'user:ann': {affinity: 0.7}}}",
+        ),
+        Setting(
             "expect",
             mapping(listing(FREE), at_least=1),
             "rows per written stream; a number may be {near: 35, within: 10}",

@@ -106,6 +106,8 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
     telemetry.put("store_faults_total", 1, "eta_store", "timeout")
     telemetry.put("store_rebuilds_total", 1, "eta_store")
     telemetry.put("store_stopped", 0, "eta_store")
+    telemetry.put("lookup_rows_total", 9, "shelf", "cached")
+    telemetry.put("lookup_trips_total", 1, "shelf", "ok")
     telemetry.put("answer_cache_rows_total", 9, "net", "hit")
     telemetry._sums["series_dropped_total"][()] = 0.0
     clock.now += 30
