@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stream_infer.cli_check_model import add_check
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.topology.plan import Plan
 
@@ -25,6 +26,7 @@ def add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser], lo
     """Add the group of commands. load: a path to its plan; bootstrap: the broker where none is named."""
     words = "see and change which versions answer, while the topology runs"
     group = commands.add_parser("models", help=words, description=words).add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_check(group)
 
     def command(
         name: str, does: Callable[[argparse.Namespace, Plan, str], int], help_text: str, *, named: bool = True

@@ -32,8 +32,8 @@ def modules(*folders: str) -> list[Path]:
 
 
 def core() -> list[Path]:
-    """Every module but those of the edge and the command line."""
-    outside = ("edge", "cli", "__main__")
+    """Every module but those of the edge, of testing and the command line."""
+    outside = ("edge", "cli", "__main__", "testing")
     return [path for path in modules("stream_infer") if not path.relative_to(ROOT / "stream_infer").parts[0].startswith(outside)]
 
 

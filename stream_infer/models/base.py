@@ -17,6 +17,10 @@ Registry = Mapping[str, Factory]
 
 # One row, an even batch, an odd batch: shapes that squeeze, broadcast or are fixed at export differ between these.
 SIZES_CHECKED = (1, 2, 7)
+# How far a row's answers may lie apart in batches of different sizes, as a share of the largest answer. Matrix products add in another
+# order by the size of the batch: float32 with 10,000 terms is off by 10,000 · 6e-8 at the very worst, in practice by 1e-6. What mixes rows
+# (normalising by the batch, attention over it, dropout left on) is off by percents.
+BATCH_DIFFERENCE_MAX = 1e-3
 
 
 class Model(Protocol):
@@ -94,24 +98,83 @@ def check_columns(got: tuple[str, ...], expected: tuple[str, ...], file: str) ->
     )
 
 
-def self_check(model: Model, file: str = "model") -> None:
-    """Run zeros and ones of several batch sizes; raise ModelError unless every answer is finite and of shape [n, outputs]."""
+def check_width(x: Matrix, columns: tuple[str, ...], file: str) -> None:
+    """Raise ModelError unless x is a matrix with so many columns."""
+    if x.ndim != 2 or x.shape[1] != len(columns):
+        raise model_error("the input matrix has another width", file, got=str(x.shape), expected=f"(n, {len(columns)})")
+
+
+def as_answers(out: object, rows: int, outputs: int, file: str) -> Floats:
+    """What a library answered as float64[rows, outputs], a vector as one column; ModelError for other forms. outputs: 0 for any."""
+    if not isinstance(out, np.ndarray) or out.dtype.kind not in "fiub":
+        got = str(out.dtype) if isinstance(out, np.ndarray) else type(out).__name__
+        raise model_error("the answer is no matrix of numbers", file, got=got, expected="numbers [n, outputs]")
+    matrix = out[:, None] if out.ndim == 1 else out
+    if matrix.ndim != 2 or matrix.shape[0] != rows or not matrix.shape[1] or (outputs and matrix.shape[1] != outputs):
+        raise model_error(
+            "the output's shape does not follow the batch",
+            file,
+            got=str(out.shape),
+            expected=f"({rows}, {outputs or 'outputs'})",
+            fix="keep the batch as the first, dynamic dimension",
+        )
+    return matrix.astype(np.float64, copy=False)
+
+
+def self_check(model: Model, file: str = "model", batch_variant: str = "refuse") -> None:
+    """Run zeros, ones and rows of both in several batch sizes. Raises ModelError unless every answer is finite and of shape [n, outputs].
+
+    batch_variant: refuse, or allow answers to rows that depend on the batch that they were in by more than BATCH_DIFFERENCE_MAX.
+    """
     for rows in SIZES_CHECKED:
         for value in (0.0, 1.0):
-            out = model.forward(np.full((rows, len(model.columns)), value, dtype=np.float32))
-            if out.shape != (rows, model.outputs):
-                raise model_error(
-                    f"the output's shape does not follow the batch of {rows}",
-                    file,
-                    got=str(out.shape),
-                    expected=f"({rows}, {model.outputs})",
-                    fix="keep the batch as the first, dynamic dimension",
-                )
-            if not np.isfinite(out).all():
-                raise model_error(
-                    f"a row of {value:g}s gives an answer that is not finite",
-                    file,
-                    got=str(out[~np.isfinite(out)][0]),
-                    expected="finite numbers",
-                    fix="check the weights and the scale of the inputs",
-                )
+            _sound(model, np.full((rows, len(model.columns)), value, dtype=np.float32), f"a row of {value:g}s", file)
+    difference = batch_difference(model, _sound_rows(model, file))
+    if difference > BATCH_DIFFERENCE_MAX and batch_variant != "allow":
+        raise model_error(
+            "a row's answer depends on the rows beside it in the batch",
+            file,
+            got=f"answers that differ by {difference:.2g} of the largest, in batches of {', '.join(map(str, SIZES_CHECKED))} rows",
+            expected=f"at most {BATCH_DIFFERENCE_MAX:g}",
+            fix="put the module in eval() before it is exported, and normalise by what was trained; or `batch_variant: allow`",
+        )
+
+
+def batch_difference(model: Model, x: Matrix) -> float:
+    """How far the answers to the same rows lie apart in batches of different sizes, as a share of the largest answer of their column."""
+    whole = model.forward(x)
+    scale = np.abs(whole).max(axis=0, initial=0.0)
+    scale[scale == 0] = 1.0
+    worst = 0.0
+    for size in SIZES_CHECKED:
+        parts = np.concatenate([model.forward(x[place : place + size]) for place in range(0, len(x), size)])
+        worst = max(worst, float((np.abs(parts - whole) / scale).max()))
+    return worst
+
+
+def _sound_rows(model: Model, file: str) -> Matrix:
+    """Rows of zeros and ones, no two alike: values that a model of any domain knows, categories included."""
+    row, column = np.meshgrid(np.arange(1, SIZES_CHECKED[-1] + 1), np.arange(1, len(model.columns) + 1), indexing="ij")
+    x = ((row * 2_654_435_761 ^ column * 2_246_822_519) >> 13 & 1).astype(np.float32)
+    _sound(model, x, "a row of 0s and 1s", file)
+    return x
+
+
+def _sound(model: Model, x: Matrix, what: str, file: str) -> None:
+    out = model.forward(x)
+    if out.shape != (len(x), model.outputs):
+        raise model_error(
+            f"the output's shape does not follow the batch of {len(x)}",
+            file,
+            got=str(out.shape),
+            expected=f"({len(x)}, {model.outputs})",
+            fix="keep the batch as the first, dynamic dimension",
+        )
+    if not np.isfinite(out).all():
+        raise model_error(
+            f"{what} gives an answer that is not finite",
+            file,
+            got=str(out[~np.isfinite(out)][0]),
+            expected="finite numbers",
+            fix="check the weights and the scale of the inputs",
+        )

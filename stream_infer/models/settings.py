@@ -23,9 +23,11 @@ class LearnerSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """One model. artifact: path of a safetensors (or trusted .pt2) file, resolved against the topology; None for a learner from zero.
+    """One model. artifact: path of its file below the topology's folder, or a URL; None for a learner from zero.
 
     versions_kept: how many versions stay in memory beside the one that answers; None where no version can be published.
+    output: which of its answers (by kind: probability, label, margin; of ONNX the name of an output); None for the usual one.
+    batch_variant: refuse or allow answers that depend on the batch.
     """
 
     name: str
@@ -40,6 +42,8 @@ class ModelSettings:
     learns: LearnerSettings | None = None
     versions_kept: int | None = None
     cache: CacheSettings | None = None
+    output: str | None = None
+    batch_variant: str = "refuse"
 
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of the model's input matrix, in order."""

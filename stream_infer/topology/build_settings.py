@@ -93,6 +93,8 @@ def model_settings(name: str, section: Section) -> ModelSettings:
         learns=None if learns is None else _learner(learns),
         versions_kept=None if kept is None else int(kept),
         cache=None if cache is None else CacheSettings(cache.integer("rows_max"), ms(cache, "ttl_s")),
+        output=section.maybe_text("output"),
+        batch_variant=section.maybe_text("batch_variant") or "refuse",
     )
 
 

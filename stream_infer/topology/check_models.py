@@ -1,11 +1,11 @@
-"""topology.check_models: artifacts that may be loaded, inputs that exist. columns → *check_models* → build."""
+"""topology.check_models: a model's inputs exist and fit each other. columns, check_artifacts → *check_models* → build."""
 
 from __future__ import annotations
 
 from stream_infer.features.settings import WIDE, Input
 from stream_infer.topology import columns as col
+from stream_infer.topology.check_artifacts import check_artifact
 from stream_infer.topology.check_batches import check_batch
-from stream_infer.topology.check_streams import check_path
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.values import Findings, Section, Spec, Value
 
@@ -13,7 +13,7 @@ from stream_infer.topology.values import Findings, Section, Spec, Value
 def check_models(spec: Spec, found: Findings) -> None:
     """What can be said of each model without knowing its rows."""
     for model in spec.models.values():
-        _check_artifact(model, found)
+        check_artifact(model, found)
         _check_input_forms(model, found)
         check_batch(model, found)
         kept = model.get("versions_kept")
@@ -67,66 +67,6 @@ def columns_of_input(item: Value) -> tuple[str, ...]:
     if section.has("output_of"):
         return Input(section.text("output_of"), "output", size=int(section.maybe_number("size") or 0)).columns()
     return (f"{section.maybe_text('is_missing')}?",) if section.has("is_missing") else (section.maybe_text("name") or "",)
-
-
-def _check_artifact(model: Section, found: Findings) -> None:
-    value = model.get("artifact")
-    if value is None:
-        if model.kind == "linear" and "artifact" not in model.given and "learns" not in model.given:
-            fix = f"add `artifact: models/{model.label.split('`')[1]}.safetensors`, or `learns: {{by: sgd}}`"
-            found.at(model, f"{model.label}: it has no weights and does not learn", expected="`artifact`, or `learns`, or both", fix=fix)
-        return
-    path = _check_place(model, value, found)
-    if path is None or model.place == "":
-        return
-    if path.endswith(".pt2") and model.kind == "torch":
-        _check_program(model, value, found)
-    elif not path.endswith(".safetensors"):
-        expected = "a .safetensors file" + (", or a .pt2 file with `trusted` and `sha256`" if model.kind == "torch" else "")
-        why = (
-            "pickled weights run code when they are loaded"
-            if path.endswith((".pt", ".pth", ".pkl", ".pickle", ".joblib", ".bin", ".ckpt"))
-            else "the file's kind is not known"
-        )
-        found.at(value, f"{model.label}: {why}", expected=expected, fix="save the weights with safetensors")
-    elif model.flag("trusted"):
-        trusted = model.get("trusted")
-        assert trusted is not None
-        found.at_name(
-            trusted,
-            f"{model.label}: `trusted` with a file that is no program",
-            expected="`trusted` with a .pt2 file only",
-            fix="remove `trusted`",
-        )
-
-
-def _check_place(model: Section, value: Value, found: Findings) -> str | None:
-    """A path below the folder, or a URL with the digest of what it must bring; the operator says which URLs are read at all."""
-    path = value.data
-    assert isinstance(path, str)
-    if "://" not in path:
-        return check_path(model.label, value, found)
-    if "sha256" in model.given:
-        return path
-    found.at(
-        value,
-        f"{model.label}: a URL without `sha256`",
-        expected="the digest of the file beside its URL: what is loaded must not change with the place",
-        fix="add `sha256: …` (`sha256sum FILE` prints it), or write a path below the folder of the topology",
-    )
-    return None
-
-
-def _check_program(model: Section, value: Value, found: Findings) -> None:
-    missing = [name for name, there in (("trusted: true", model.flag("trusted")), ("sha256: …", "sha256" in model.given)) if not there]
-    if missing:
-        fix = f"add `{'` and `'.join(missing)}` (`sha256sum {value.data}` prints it), or save the weights with safetensors"
-        found.at(
-            value,
-            f"{model.label}: a .pt2 file is a program",
-            expected="`trusted: true` and its `sha256`, for whoever writes it runs code here",
-            fix=fix,
-        )
 
 
 def _check_input_forms(model: Section, found: Findings) -> None:

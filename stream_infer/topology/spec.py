@@ -11,11 +11,11 @@ from stream_infer.topology.spec_calls import CALLS
 from stream_infer.topology.spec_composed import COMPOSED_MODELS
 from stream_infer.topology.spec_decisions import DECISIONS, LEARNING
 from stream_infer.topology.spec_explain import EXPLAIN
+from stream_infer.topology.spec_formats import FORMATS
 from stream_infer.topology.spec_models import MODELS
 from stream_infer.topology.spec_online import ONLINE
 from stream_infer.topology.spec_rows import ROWS
 from stream_infer.topology.spec_top import REST, TOP
 
-PLACES: dict[str, Place] = {
-    place.name: place for place in (*TOP, *MODELS, *COMPOSED_MODELS, *ROWS, *CALLS, *DECISIONS, *ONLINE, *LEARNING, *EXPLAIN, *REST)
-}
+_TABLES = (TOP, MODELS, FORMATS, COMPOSED_MODELS, ROWS, CALLS, DECISIONS, ONLINE, LEARNING, EXPLAIN, REST)
+PLACES: dict[str, Place] = {place.name: place for table in _TABLES for place in table}

@@ -17,28 +17,35 @@ from stream_infer.topology.shape import (
 )
 from stream_infer.topology.spec_names import FIELD, PATH, SECONDS
 
-_BATCH = Setting("batch", section("batch"), "how many rows one forward pass takes", "{rows_max: 512}")
-_VERSIONS = Setting(
+BATCH = Setting("batch", section("batch"), "how many rows one forward pass takes", "{rows_max: 512}")
+VERSIONS = Setting(
     "versions_kept",
     integer(low=1, high=64),
     "versions of it can be published, promoted and rolled back while it runs (`stream-infer models`); so many stay in memory beside "
     "the one that answers, and a rollback to them is instant (default: no versions)",
     "1",
 )
-_CACHE = Setting("cache", section("cache"), "rows that were answered before are answered from memory", "{rows_max: 100000, ttl_s: 3600}")
-_INPUTS = Setting(
+CACHE = Setting("cache", section("cache"), "rows that were answered before are answered from memory", "{rows_max: 100000, ttl_s: 3600}")
+INPUTS = Setting(
     "inputs",
     listing(either(FIELD, section("input")), at_least=1),
     "the columns of the model's input matrix, in order",
     "[hour, {one_hot: origin, values: [EWR, JFK]}]",
     required=True,
 )
-_ARTIFACT_WORDS = "the path of a .safetensors file below the folder of the topology (or its URL, with `sha256`)"
-_SHA256 = Setting(
+ARTIFACT_WORDS = "the path of a .safetensors file below the folder of the topology (or its URL, with `sha256`)"
+SHA256 = Setting(
     "sha256",
     text(pattern=r"[0-9a-f]{64}", words="64 hexadecimal digits (lower case)"),
     "the digest that the artifact must have; it is checked before a byte is parsed",
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+)
+VARIANT = Setting(
+    "batch_variant",
+    choice("refuse", "allow"),
+    "what becomes of a model whose answers to a row differ by more than 0.001 of the largest with the rows beside it",
+    "allow",
+    default="refuse",
 )
 
 MODELS = (
@@ -47,27 +54,31 @@ MODELS = (
         "a linear model",
         "answer = intercept + Σ weight · input. It may learn while it serves.",
         Setting("kind", choice("linear"), "what the model is", "linear", required=True),
-        _INPUTS,
-        Setting("artifact", PATH, f"its weights: {_ARTIFACT_WORDS} (default: a learner starts from zero)", "models/ridge.safetensors"),
-        _SHA256,
+        INPUTS,
+        Setting("artifact", PATH, f"its weights: {ARTIFACT_WORDS} (default: a learner starts from zero)", "models/ridge.safetensors"),
+        SHA256,
         Setting(
             "learns",
             kinds("by", sgd="learns.sgd", rls="learns.rls", ftrl="learns.ftrl"),
             "makes it learn from the rows that a learn stage brings",
             "{by: sgd, rate: 0.01}",
         ),
-        _VERSIONS,
-        _BATCH,
-        _CACHE,
+        VERSIONS,
+        BATCH,
+        CACHE,
     ),
     place(
         "model.torch",
         "a torch model",
-        "A PyTorch network: an architecture from the registry and its weights, or a trusted .pt2 program.",
+        "A PyTorch network: an architecture from the registry and its weights, or a trusted program (.pt2; .pt is deprecated).",
         Setting("kind", choice("torch"), "what the model is", "torch", required=True),
-        _INPUTS,
+        INPUTS,
         Setting(
-            "artifact", PATH, _ARTIFACT_WORDS + ", or of a .pt2 file with `trusted` and `sha256`", "models/net.safetensors", required=True
+            "artifact",
+            PATH,
+            ARTIFACT_WORDS + ", or of a .pt2 or .pt file with `trusted` and `sha256`",
+            "models/net.safetensors",
+            required=True,
         ),
         Setting(
             "class",
@@ -76,12 +87,13 @@ MODELS = (
             "mlp",
             default="mlp",
         ),
-        _SHA256,
+        SHA256,
         Setting("trusted", BOOLEAN, "a .pt2 file is a program: say here that you trust its author", "true", default=False),
         Setting("device", text(pattern=r"cpu|cuda(:[0-9]{1,2})?", words="cpu, cuda or cuda:0"), "where it runs", "cuda:0", default="cpu"),
-        _VERSIONS,
-        _BATCH,
-        _CACHE,
+        VARIANT,
+        VERSIONS,
+        BATCH,
+        CACHE,
     ),
     place(
         "model.table",
@@ -89,7 +101,7 @@ MODELS = (
         "Answers that were computed beforehand: columns that a lookup stage takes are the outputs, as float32. A row without one is "
         "rejected, unless its input says what stands in (`missing`), or a `route` asks another model where the column has no value.",
         Setting("kind", choice("table"), "what the model is", "table", required=True),
-        _INPUTS,
+        INPUTS,
     ),
     place(
         "cache",
