@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream_infer.cli import main
 from stream_infer.records import Floats, Matrix
 from stream_infer.testing import ModelReport, check_model
 from tests.unit.models.makers import COLUMNS, FORMATS, everything
@@ -46,6 +47,14 @@ def test_a_bad_file_is_reported_and_not_raised(tmp_path: Path) -> None:
     assert "no such file" in check_model(tmp_path / "gone.onnx").problems[0]
     (tmp_path / "m.pkl").write_bytes(everything()["pickle"].data)
     assert "runs code when it is loaded" in check_model(tmp_path / "m.pkl").problems[0]
+
+
+def test_the_command_line_tells_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.ubj").write_bytes(everything()["xgboost ubj"].data)
+    assert main(["models", "check", str(tmp_path / "m.ubj")]) == 0
+    assert capsys.readouterr().out.endswith("fit to serve\n")
+    assert main(["models", "check", str(tmp_path / "m.ubj"), "--inputs", "a,b"]) == 1
+    assert "another number of inputs" in capsys.readouterr().out
 
 
 @dataclass
