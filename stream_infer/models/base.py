@@ -18,9 +18,9 @@ Registry = Mapping[str, Factory]
 # One row, an even batch, an odd batch: shapes that squeeze, broadcast or are fixed at export differ between these.
 SIZES_CHECKED = (1, 2, 7)
 # How far a row's answers may lie apart in batches of different sizes, as a share of the largest answer. Matrix products add in another
-# order by the size of the batch: float32 with 10,000 terms is off by 10,000 · 6e-8 at the very worst, in practice by 1e-6. What mixes rows
-# (normalising by the batch, attention over it, dropout left on) is off by percents.
-BATCH_DIFFERENCE_MAX = 1e-3
+# order by the size of the batch: float32 is off by 1e-6, bfloat16, which rounds at 4e-3, by 1.6e-3 in a net 784-1024-1024-10 (measured).
+# What mixes rows (normalising by the batch, attention over it, dropout left on) is off by tenths.
+BATCH_DIFFERENCE_MAX = 1e-2
 
 
 class Model(Protocol):

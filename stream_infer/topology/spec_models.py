@@ -43,7 +43,7 @@ SHA256 = Setting(
 VARIANT = Setting(
     "batch_variant",
     choice("refuse", "allow"),
-    "what becomes of a model whose answers to a row differ by more than 0.001 of the largest with the rows beside it",
+    "what becomes of a model whose answers to a row differ by more than 0.01 of the largest with the rows beside it",
     "allow",
     default="refuse",
 )
