@@ -232,7 +232,10 @@ class KafkaTransport:
         strangers = [p for p in offsets if p not in self._owned]
         if strangers or not self._member.consumer.memberid():
             log.warning("offsets of %s are not ours to commit", strangers or "a group that we are not a member of")
-            self._ending.begin(sender.abort)
+            if isinstance(sender, Deliveries):
+                self._ending.known(sender.abort())  # on the thread that sends: it may get a new producer by it
+            else:
+                self._ending.begin(sender.abort)
             return
         wanted = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         if isinstance(sender, Deliveries):  # the group's offsets are moved by the thread that polls: a consumer has one thread

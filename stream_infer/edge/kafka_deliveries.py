@@ -83,11 +83,19 @@ class Deliveries:
 
     def abort(self) -> Outcome:
         """Drop what was not sent yet; what was sent stays visible. Always ABORTED."""
-        self._pending = False
+        if self._drop():
+            # A purge reaches the client's threads late: what the same producer was given next was thrown away with the rest (measured).
+            self._producer.close()
+            self._make()
+        return Outcome.ABORTED
+
+    def _drop(self) -> bool:
+        """Throw away what was not sent yet, and forget what failed; whether anything was there."""
+        left, self._pending = self._pending or len(self._producer) > 0, False
         self._producer.purge()
         self._producer.flush(self._wait_s_max)
         self._failures.clear()
-        return Outcome.ABORTED
+        return left
 
     def give_up(self) -> None:
         """After an error: drop what was not sent yet."""
@@ -95,13 +103,13 @@ class Deliveries:
 
     def close(self) -> None:
         """Let go of the producer; what waits for a commit is dropped."""
-        self.abort()
+        self._drop()
         self._producer.close()
 
     def _make(self) -> None:
         ours = native_producer(self._config, self._native)
-        self._producer: Producer | NativeProducer = ours or Producer(self._config)
-        self._outbox = ours.outbox if ours else None
+        self._producer: Producer | NativeProducer = Producer(self._config) if ours is None else ours
+        self._outbox = None if ours is None else ours.outbox
 
     def _delivered(self, error: KafkaError | None, _message: object) -> None:
         if error is not None and not is_purged(error):

@@ -76,6 +76,10 @@ class NativeProducer:
         self._messages: Ints = np.empty(0, np.int64)
         self._failed: Ints = np.empty(0, np.int64)
 
+    def __len__(self) -> int:
+        """Records that are not delivered yet, and reports of them that were not heard."""
+        return int(self._library.outq_len(self._handle))
+
     def poll(self, timeout: float) -> int:
         """Hear what there is to be told, waiting for the first of it; how many things."""
         heard, wait_ms = 0, int(timeout * 1000)
@@ -94,7 +98,7 @@ class NativeProducer:
             self.poll(0)
             self._library.flush(self._handle, FLUSH_MS)  # sends at once what lingers
             self.poll(0)
-            left = int(self._library.outq_len(self._handle))
+            left = len(self)
             if not left or time.monotonic() > until:
                 return left
 
