@@ -1,4 +1,4 @@
-"""cli_check_model: `stream-infer models check`: is this file fit to serve? *cli_check_model* → testing."""
+"""cli_check_model: `stream-infer models check FILE`: is this file fit to serve? *cli_check_model* → testing."""
 
 from __future__ import annotations
 
