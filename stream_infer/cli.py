@@ -121,6 +121,7 @@ def _run(wanted: argparse.Namespace) -> int:
         standby_bytes_max=round(wanted.standby_gb * 1e9),
         port=wanted.port,
         session_timeout_ms=round(wanted.session_timeout_s * 1000),
+        admitted=tuple(wanted.admit),
     )
     run(plan, settings, model_classes(wanted.admit), calls_of(plan, functions_of(wanted.admit), wanted.admit, strict=wanted.deterministic))
     return 0

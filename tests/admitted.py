@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
+import time
 from threading import Event
 
 import torch
@@ -48,9 +52,43 @@ class Squeezed(Twice):
         return super().forward(x).mean(dim=0, keepdim=True)
 
 
+EXITS, KILLS, SEGFAULTS, HANGS = 600.0, 601.0, 602.0, 603.0
+ROWS_THAT_FIT = 100
+
+
+class Deadly(Moody):
+    """Ends its process, or never answers, when it meets certain amounts; finds no memory for more than ROWS_THAT_FIT rows."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if (x == EXITS).any():
+            os._exit(3)
+        if (x == KILLS).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (x == SEGFAULTS).any():
+            ctypes.string_at(0)
+        if (x == HANGS).any():
+            time.sleep(1000)
+        if len(x) > ROWS_THAT_FIT:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().forward(x)
+
+
+class Wide(nn.Module):
+    """A net that adds up in the order that its library likes: bits tell passes of different sizes apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.sin(torch.arange(64 * 33, dtype=torch.float32)).reshape(64, 33))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x @ self.weight) @ self.weight.T[:, :3]
+
+
 STREAM_INFER_MODELS = {
     "twice": lambda _: Twice(),
     "moody": lambda _: Moody(),
     "squeezed": lambda _: Squeezed(),
     "blocking": lambda _: Blocking(),
+    "deadly": lambda _: Deadly(),
+    "wide": lambda _: Wide(),
 }

@@ -36,6 +36,7 @@ class Sizing:
         self._curves = {name: LiveCurve(batch.curve) for name, batch in settings.items()}
         self._passes = dict.fromkeys(settings, 0)
         self._chunks: dict[tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float, int], int] = {}
+        self._fits = dict.fromkeys(settings, ROWS_MAX)
         self._best = {name: self._largest(name) for name in settings}
 
     def passed(self, model: str, rows: int, seconds: float) -> None:
@@ -47,6 +48,14 @@ class Sizing:
         if self._passes[model] % REFRESH_PASSES == 0:
             self._best[model] = self._largest(model)
             self._chunks.clear()
+
+    def fits(self, model: str, rows: int) -> None:
+        """More rows than these found no memory: from now on a pass has no more. A deterministic run cuts as before: its edge cuts again."""
+        if not self.live or rows >= self._fits[model]:
+            return
+        self._fits[model] = rows
+        self._best[model] = self._largest(model)
+        self._chunks.clear()
 
     def waiting(self, rows: int | None) -> None:
         """So many records of our partitions are not worked on; None: not known."""
@@ -127,5 +136,6 @@ class Sizing:
             largest = min(batch.rows_max, ROWS_MAX)
         else:
             largest = self._curves[model].curve().best()
+        largest = min(largest, self._fits[model])
         fitting = [size for size in batch.sizes if size <= largest]
         return fitting[-1] if fitting else (batch.sizes[0] if batch.sizes else largest)

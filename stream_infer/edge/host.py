@@ -36,11 +36,11 @@ from stream_infer.edge.stores import Stores, run_stores, stores_of
 from stream_infer.edge.telemetry import Telemetry
 from stream_infer.edge.topics import cluster_id, create_topics
 from stream_infer.edge.version_loading import version_loader
-from stream_infer.edge.workers import InProcess, load_models
+from stream_infer.edge.workers import InProcess, start_models
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.versions import statics
 from stream_infer.flow.worker import Worker
-from stream_infer.models.base import Registry
+from stream_infer.models.base import Model, Registry
 from stream_infer.topology.plan import Plan
 
 log = logging.getLogger("stream_infer.host")
@@ -54,6 +54,7 @@ class RunSettings:
     stages: run only the sections with these stages (None: all). state: folder of snapshots (None: no snapshots).
     standby_bytes_max: so much memory is for warm copies of what other processes own (0: none is kept).
     port: of the status page on loopback (None: none; 0: any free one). create: make missing topics of those that are written.
+    admitted: modules of the user's model classes, for processes of models to import.
     """
 
     bootstrap: str
@@ -66,6 +67,7 @@ class RunSettings:
     port: int | None = None
     create: bool = True
     session_timeout_ms: int = 10_000
+    admitted: tuple[str, ...] = ()
 
 
 def sections_of(plan: Plan, stages: tuple[str, ...] | None) -> list[str] | None:
@@ -111,7 +113,19 @@ class Host:
         sections = sections_of(plan, settings.stages)
         self.telemetry = Telemetry(plan.name)
         self.health = Health()
-        models = load_models(plan, registry)
+        models, self._processes = start_models(plan, registry, settings.admitted)
+        try:
+            self._set_up(plan, models, sections, registry, calls)
+        except BaseException:
+            self._processes.close()
+            raise
+        self.progress = progress
+        self._stop = False
+
+    def _set_up(
+        self, plan: Plan, models: dict[str, Model], sections: list[str] | None, registry: Registry, calls: Calls | None
+    ) -> None:
+        settings = self.settings
         if not settings.deterministic:
             plan = measured(plan, models, time.perf_counter)
         self.plan = plan
@@ -119,7 +133,8 @@ class Host:
         if settings.create:
             create_topics(settings.bootstrap, written_topics(plan), resolved(plan.client))
         self._calls = calls or calls_of(plan, {}, strict=settings.deterministic)
-        self._forwarder: Closing = InProcess(models, Installer(version_loader(plan.models, plan.base, registry)))
+        installer = Installer(version_loader(plan.models, plan.base, registry, self._processes.load))
+        self._forwarder: Closing = InProcess(models, installer, self._processes.keepers)
         self._cache: AnswerCache | None = None
         caches = {name: model.cache for name, model in plan.models.items() if model.cache is not None}
         if caches and not settings.deterministic:
@@ -144,9 +159,7 @@ class Host:
         # A deterministic run answers again what was answered long ago: nobody who reads Redis wants that there.
         stores = [] if settings.deterministic else stores_of(plan, settings.stages)
         self.stores = Stores(plan, stores, settings.bootstrap, self.telemetry, session_timeout_ms=settings.session_timeout_ms)
-        self.observer = Observer(self.worker, transport, self.telemetry, self.health, self._calls)
-        self.progress = progress
-        self._stop = False
+        self.observer = Observer(self.worker, transport, self.telemetry, self.health, self._calls, self._processes)
 
     def _snapshots(self) -> SnapshotFolder | None:
         if self.settings.state is None:
@@ -186,6 +199,7 @@ class Host:
                 raise
             finally:
                 self._forwarder.close()
+                self._processes.close()
                 self._calls.close()
 
     def _tell(self) -> None:

@@ -81,6 +81,15 @@ METRICS: dict[str, MetricSettings] = {
     "batch_padded_rows_total": MetricSettings(COUNTER, "Rows of nothing that filled forward passes up to an allowed size.", ("model",)),
     "batch_rows_max": MetricSettings(GAUGE, "The most rows of a forward pass, as of now.", ("model",)),
     "batch_curve_seconds": MetricSettings(GAUGE, "What a forward pass of so many rows is expected to take.", ("model", "rows")),
+    "batch_rows_fit": MetricSettings(GAUGE, "More rows than these found no memory; absent while it is enough.", ("model",)),
+    "out_of_memory_total": MetricSettings(COUNTER, "Forward passes that found no memory and were halved.", ("model",)),
+    "rows_waiting": MetricSettings(GAUGE, "Rows that wait for a worker of their model.", ("model",)),
+    "worker_passes_total": MetricSettings(COUNTER, "Forward passes by worker.", ("worker",)),
+    "worker_rows_total": MetricSettings(COUNTER, "Rows of forward passes by worker.", ("worker",)),
+    "worker_busy_seconds_total": MetricSettings(COUNTER, "Time that a worker spent on forward passes.", ("worker",)),
+    "worker_restarts_total": MetricSettings(COUNTER, "Times the process of a worker was started again.", ("worker",)),
+    "worker_shared_bytes": MetricSettings(GAUGE, "Memory in which rows travel to the process of a worker.", ("worker",)),
+    "artifact_shared_bytes": MetricSettings(GAUGE, "Memory of the model files that worker processes load."),
     "batching_backlog": MetricSettings(GAUGE, "1 while so much waits that batches are sized for throughput, not for deadlines."),
     "members_left_out_total": MetricSettings(
         COUNTER, "Rows that an ensemble answered or gave up without a member: late, stalled or failed.", ("stage", "member", "why")

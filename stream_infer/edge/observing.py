@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sized
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from stream_infer.edge.calls import Calls
 from stream_infer.edge.health import Health
 from stream_infer.edge.kafka import KafkaTransport
+from stream_infer.edge.model_processes import ModelProcesses
 from stream_infer.edge.telemetry import Telemetry
 from stream_infer.feedback import Joined
 from stream_infer.flow.transport import Partition
@@ -31,9 +33,18 @@ FEEDBACK_REJECTED = ("feedback_late", "feedback_unknown", "feedback_incomplete",
 class Observer:
     """Takes what changed since the last look."""
 
-    def __init__(self, worker: Worker, transport: KafkaTransport, telemetry: Telemetry, health: Health, calls: Calls | None = None) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        transport: KafkaTransport,
+        telemetry: Telemetry,
+        health: Health,
+        calls: Calls | None = None,
+        processes: ModelProcesses | None = None,
+    ) -> None:
         self._calls = calls
         self._worker, self._transport, self._telemetry, self._health = worker, transport, telemetry, health
+        self._processes = processes
         steps = [step for section in worker.plan.sections for step in section.steps]
         self._decide = next((s for s in steps if isinstance(s, DecideStep)), None)
         self._feedback = [s for s in steps if isinstance(s, FeedbackStep)]
@@ -55,6 +66,7 @@ class Observer:
         self._drained()
         self._conditions()
         self._batching()
+        self._lanes()
         if self._calls is not None:
             self._called(self._calls)
         if not last and now - self._asked_at >= ASK_EVERY_S:
@@ -62,6 +74,25 @@ class Observer:
             self._watermarks()
         if self._worker.deterministic:
             self.samples.append((now, self._worker.stats.records_read, self._worker.lag()))
+
+    def _lanes(self) -> None:
+        """What the models' workers did."""
+        if self._processes is None:
+            return
+        keepers, put = self._processes.keepers, self._telemetry.put
+        lanes, known = keepers.status(), keepers.known
+        for lane in lanes:
+            put("worker_passes_total", lane.passes, lane.name)
+            put("worker_rows_total", lane.rows, lane.name)
+            put("worker_busy_seconds_total", lane.busy_s, lane.name)
+            put("worker_restarts_total", lane.restarts, lane.name)
+            put("worker_shared_bytes", lane.bytes_shared, lane.name)
+        for model, rows in (dict.fromkeys((name for lane in lanes for name in lane.models), 0) | keepers.rows_waiting()).items():
+            put("rows_waiting", rows, model)
+            put("out_of_memory_total", known.no_memory.get(model, 0), model)
+            if known.rows_fit(model):
+                put("batch_rows_fit", known.rows_fit(model), model)
+        put("artifact_shared_bytes", self._processes.bytes_used())
 
     def _delta(self, name: str, total: int) -> int:
         before = self._seen.get(name, 0)
@@ -221,4 +252,5 @@ class Observer:
             "install_failures": dict(stats.install_failures),
             "install_failed_last": dict(stats.install_failed_last),
             "rows_max": {name: self._worker.flow.sizing.rows(name) for name in self._worker.plan.models},
+            "workers": [] if self._processes is None else [asdict(lane) for lane in self._processes.keepers.status()],
         }

@@ -15,6 +15,8 @@ import numpy as np
 
 from stream_infer.batching import Sizing
 from stream_infer.edge.call_columns import column_of
+from stream_infer.edge.enduring import Known
+from stream_infer.edge.one_pass import nowhere, run_next
 from stream_infer.edge.passes import Answer, PassQueue
 from stream_infer.errors import ModelError
 from stream_infer.features.settings import Input
@@ -47,7 +49,7 @@ class Predictor:
         self._vectorisers = {name: Vectoriser(plan.models[name].inputs) for name in models}
         self._sizes = {name: plan.models[name].batch.sizes for name in models}
         self._sizing = Sizing({name: plan.models[name].batch for name in models}, live=True)
-        self._queue = PassQueue()
+        self._queue, self._known = PassQueue(), Known()
         self._asked: SimpleQueue[bool] = SimpleQueue()  # True for each row, False ends the thread
         self._open: dict[int, asyncio.Future[Answer]] = {}
         self._job = 0
@@ -69,7 +71,7 @@ class Predictor:
             job, loop = self._job, asyncio.get_running_loop()
             came = self._open[job] = loop.create_future()
             together = Together(*self._sizing.together(model, None))
-            self._queue.put(Forward(job, model, 0, matrix, together, self._sizes[model]), self._models[model])
+            self._queue.put(Forward(job, model, 0, matrix, together, self._sizes[model]), self._models[model], nowhere)
             self._began(loop)
             self._asked.put(True)
             answer = await came
@@ -88,7 +90,7 @@ class Predictor:
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """One turn for each row: a turn takes all that may go together, and those that find nothing left end at once."""
         while self._asked.get():
-            answers = self._queue.run_next()
+            answers = run_next(self._queue, self._known)
             if answers:
                 loop.call_soon_threadsafe(self._told, answers)
 
@@ -103,7 +105,7 @@ class Predictor:
 
     def close(self) -> None:
         """End the thread; what it still computes is dropped."""
-        self._queue.clear()
+        self._queue.close()
         if self._thread is not None:
             self._asked.put(False)
             self._thread.join()

@@ -18,7 +18,12 @@ from stream_infer.models.settings import ModelSettings
 WARM_ROWS = (1, 256)  # where the topology names no sizes: the smallest pass, and one large enough that libraries take their wide path
 
 
-def load_version(settings: ModelSettings, manifest: Manifest, golden: bytes, base: str, registry: Registry) -> Model:
+Elsewhere = Callable[[ModelSettings, int, bytes], Model | None]  # loads a version in processes of its own; None: it runs in this one
+
+
+def load_version(
+    settings: ModelSettings, manifest: Manifest, golden: bytes, base: str, registry: Registry, elsewhere: Elsewhere | None = None
+) -> Model:
     """The model of a published version: its bytes are those of the manifest, it fits the topology, gives the golden answers, and is warm.
 
     settings: of the model in the topology; base: its folder. Raises ModelError with what is wrong.
@@ -30,19 +35,22 @@ def load_version(settings: ModelSettings, manifest: Manifest, golden: bytes, bas
         )
     published = replace(settings, artifact=manifest.artifact, sha256=manifest.sha256)
     data = read_artifact(manifest.artifact, base, manifest.sha256)
-    model = load_model(published, data, registry)
+    there = None if elsewhere is None else elsewhere(published, manifest.version, data)
+    model = load_model(published, data, registry) if there is None else there
     check_golden(model, golden, manifest.golden, label)
     for rows in settings.batch.sizes or WARM_ROWS:
         model.forward(np.zeros((rows, len(model.columns)), dtype=np.float32))
     return model
 
 
-def version_loader(models: Mapping[str, ModelSettings], base: str, registry: Registry) -> Callable[[Install], Model]:
+def version_loader(
+    models: Mapping[str, ModelSettings], base: str, registry: Registry, elsewhere: Elsewhere | None = None
+) -> Callable[[Install], Model]:
     """What an Installer asks."""
 
     def load(command: Install) -> Model:
         if command.manifest is None:
             raise ModelError(f"{command.model} v{command.version}: the change has no manifest")
-        return load_version(models[command.model], command.manifest, command.golden, base, registry)
+        return load_version(models[command.model], command.manifest, command.golden, base, registry, elsewhere)
 
     return load

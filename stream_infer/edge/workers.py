@@ -1,19 +1,22 @@
 """edge.workers: runs models for the core. flow → *workers* → flow.
 
-Linear models answer in the calling thread: they cost less than handing them over (12 µs a round trip between threads). Torch models have
-one thread of their own; torch lets go of the interpreter lock while it computes, so the worker reads and encodes meanwhile.
+Linear models answer in the calling thread: they cost less than handing them over (12 µs a round trip between threads). Others have
+lanes: threads, for torch lets go of the interpreter lock while it computes and the worker reads and encodes meanwhile; or processes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
-from threading import Thread
 
 from stream_infer.decide.fitting import check_fitting
 from stream_infer.edge.artifacts import read_artifact
 from stream_infer.edge.installing import Installer
+from stream_infer.edge.keepers import Keepers
+from stream_infer.edge.lanes import THREAD, LaneSettings, ThreadLane
+from stream_infer.edge.model_processes import ModelProcesses
+from stream_infer.edge.one_pass import nowhere, run_next
 from stream_infer.edge.passes import Answer, PassQueue
 from stream_infer.flow.commands import Forward, Install
 from stream_infer.flow.notices import Ended, Installed, InstallFailed
@@ -27,22 +30,22 @@ VERSIONS_KEPT = 64  # of each learned model: tasks of one process may answer wit
 
 
 class InProcess:
-    """A Forwarder within this process. models: as loaded from their files; installer: of published versions; close() ends its threads.
+    """A Forwarder within this process. models: as loaded; keepers: of the lanes of all that are not linear, by default one thread;
+    installer: of published versions; close() ends its threads.
 
-    What may go together goes in one pass, chosen when the model is free: until then whatever else is asked can still join.
+    What may go together goes in one pass, chosen when a lane is free: until then whatever else is asked can still join.
     """
 
-    def __init__(self, models: Mapping[str, Model], installer: Installer | None = None) -> None:
+    def __init__(self, models: Mapping[str, Model], installer: Installer | None = None, keepers: Keepers | None = None) -> None:
         self._models = dict(models)
         self._installer = installer
         self._installed: list[Installed | InstallFailed] = []
         self._learned: dict[str, OrderedDict[int, Model]] = {name: OrderedDict() for name in models}
+        others = tuple(name for name, model in models.items() if not isinstance(model, LinearModel))
+        self.keepers = keepers or Keepers([ThreadLane(LaneSettings("models-0", THREAD, others))])
         self._here = PassQueue()  # of the calling thread
-        self._queue = PassQueue()  # of the thread
-        self._thread: Thread | None = None
-        self._asked: SimpleQueue[bool] = SimpleQueue()  # True for each forward, False ends the thread
-        self._made: SimpleQueue[list[Answer] | BaseException] = SimpleQueue()
-        self._open = 0  # forwards that the thread has not answered
+        self._made: SimpleQueue[Answer | BaseException] = SimpleQueue()
+        self._open = 0  # forwards that the lanes have not answered
 
     def install(self, command: Install) -> None:
         """Load a learned version; of more than VERSIONS_KEPT of a model, the one used longest ago goes. Published ones are begun with."""
@@ -58,28 +61,13 @@ class InProcess:
             kept.popitem(last=False)
 
     def submit(self, command: Forward) -> None:
-        """Linear models answer within finished(), others in their thread as soon as it is free."""
+        """Linear models answer within finished(), others in a lane as soon as one is free."""
         model = self._model(command)
         if isinstance(model, LinearModel):
-            self._here.put(command, model)
+            self._here.put(command, model, nowhere)
         else:
-            if self._thread is None:
-                self._thread = Thread(target=self._work, name="models")
-                self._thread.start()
             self._open += 1
-            self._queue.put(command, model)
-            self._asked.put(True)
-
-    def _work(self) -> None:
-        """One turn for each forward: a turn takes all that may go together, and those that find nothing left end at once."""
-        while self._asked.get():
-            try:
-                answers = self._queue.run_next()
-            except BaseException as error:  # noqa: BLE001 — told to whoever waits for the answer, where it can be seen
-                self._made.put(error)
-                return
-            if answers:
-                self._made.put(answers)
+            self.keepers.ask(command, model, self._made.put)
 
     def _model(self, command: Forward) -> Model:
         if command.version == 0:
@@ -100,7 +88,7 @@ class InProcess:
 
     def _answered(self, wait_ms: int) -> list[Answer]:
         ready: list[Answer] = []
-        while made := self._here.run_next():
+        while made := run_next(self._here, self.keepers.known):
             ready += made
         while self._open:
             try:
@@ -109,24 +97,38 @@ class InProcess:
                 break
             if isinstance(got, BaseException):
                 raise got
-            self._open -= len(got)
-            ready += got
+            self._open -= 1
+            ready.append(got)
         # In the order of asking: answers that came together are taken in an order that can be repeated.
         return sorted(ready, key=lambda answer: answer.job)
 
     def close(self) -> None:
-        """End the thread; what it still computes is dropped."""
-        self._queue.clear()
-        self._asked.put(False)
+        """End the lanes; what they still compute is dropped."""
+        self.keepers.close()
         if self._installer is not None:
             self._installer.close()
 
 
 def load_models(plan: Plan, registry: Registry) -> dict[str, Model]:
-    """All models of a plan from their files, checked, also against each other. ModelError names the model and the file."""
+    """All models of a plan from their files, in this process, checked, also against each other. ModelError names the model and the file."""
     models = {name: load_model(settings, artifact_of(settings, plan.base), registry) for name, settings in plan.models.items()}
     check_fitting(plan.models, plan.composed, models)
     return models
+
+
+def start_models(plan: Plan, registry: Registry, admitted: Sequence[str]) -> tuple[dict[str, Model], ModelProcesses]:
+    """All models of a plan, each where it shall run: here, or in processes of its own, which have loaded it by then. ModelError likewise.
+
+    admitted: modules of the user's model classes, which those processes import too; to be closed when the work is over.
+    """
+    processes = ModelProcesses(plan.models, admitted)
+    models = processes.start({name: artifact_of(settings, plan.base) for name, settings in plan.models.items()}, registry)
+    try:
+        check_fitting(plan.models, plan.composed, models)
+    except BaseException:
+        processes.close()
+        raise
+    return models, processes
 
 
 def artifact_of(settings: ModelSettings, base: str) -> bytes | None:

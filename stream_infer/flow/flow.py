@@ -256,6 +256,8 @@ class Flow:
     def _passed(self, model: str, passed: Pass) -> None:
         """A forward pass ended: while a commit is due no rows follow, and none could have joined it."""
         self.sizing.passed(model, passed.rows + passed.padded, passed.seconds)
+        if passed.rows_fit:
+            self.sizing.fits(model, passed.rows_fit)
         drains = self._draining and passed.why == NOTHING_WAITS
         self.stats.batches_now.append((model, replace(passed, why=DRAIN) if drains else passed))
 

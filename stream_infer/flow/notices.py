@@ -29,6 +29,7 @@ class Pass:
     """A forward pass as it was run. rows: real ones, of all jobs in it; padded: rows of nothing beside them; seconds: what it took.
 
     waited_s: how long its oldest rows waited for the model; why: what made it leave (batching.sizing); rows_max: so many could have gone.
+    rows_fit: more rows than these found no memory, of late or before; 0: it has always been enough.
     """
 
     rows: int
@@ -37,6 +38,7 @@ class Pass:
     waited_s: float = 0.0
     why: str = ""
     rows_max: int = 0
+    rows_fit: int = 0
 
 
 @dataclass(slots=True)

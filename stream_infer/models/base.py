@@ -21,6 +21,8 @@ SIZES_CHECKED = (1, 2, 7)
 # order by the size of the batch: float32 is off by 1e-6, bfloat16, which rounds at 4e-3, by 1.6e-3 in a net 784-1024-1024-10 (measured).
 # What mixes rows (normalising by the batch, attention over it, dropout left on) is off by tenths.
 BATCH_DIFFERENCE_MAX = 1e-2
+# What libraries say in a plain RuntimeError when memory has run out: torch's allocator on a CPU, and the libraries below it on a GPU.
+OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad allocation")
 
 
 class Model(Protocol):
@@ -75,6 +77,13 @@ def check_digest(data: bytes, pinned: str | None, file: str) -> str:
             fix="restore the file, or pin the new checksum if the change is wanted",
         )
     return digest
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a model raised for want of memory, on its device or in the machine. torch is not imported here: its class goes by name."""
+    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def check_columns(got: tuple[str, ...], expected: tuple[str, ...], file: str) -> None:

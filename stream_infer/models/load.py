@@ -76,15 +76,20 @@ def _linear(_: ModelSettings, data: bytes, registry: Registry, file: str) -> Mod
 
 
 def _torch(settings: ModelSettings, data: bytes, registry: Registry, file: str) -> Model:
-    from stream_infer.models.torch_model import TorchModel
+    from stream_infer.models.torch_model import Computing, TorchModel
 
+    how = Computing(settings.precision, settings.workers.threads, settings.batch.sizes)
     if not file.endswith(PROGRAMS):
-        return TorchModel.from_bytes(data, settings.model_class, registry, settings.device, file)
+        return TorchModel.from_bytes(data, settings.model_class, registry, settings.device, file, how)
     from stream_infer.models.torch_program import kind_of_program, load_program
 
     kind_of_program(data, file)  # a pickle of torch.save is refused whoever trusts it
+    if settings.precision != "float32":
+        raise model_error(
+            "a program computes as it was exported", file, got=settings.precision, expected="float32", fix="remove `precision`"
+        )
     _check_trust(settings, "an exported program (.pt2, .pt) can run code when it is loaded", data, file)
-    return load_program(data, settings.columns(), settings.device, file)
+    return load_program(data, settings.columns(), settings.device, file, how)
 
 
 def _onnx(settings: ModelSettings, data: bytes, _: Registry, file: str) -> Model:

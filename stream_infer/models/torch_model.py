@@ -1,10 +1,12 @@
-"""models.torch_model: nets as models; the only module that imports torch. tensors → *torch_model* → the edge's workers."""
+"""models.torch_model: nets as models. tensors → *torch_model* → the edge's workers."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -15,9 +17,24 @@ from torch import nn
 from stream_infer.models.base import Registry, model_error
 from stream_infer.models.linear import read_columns
 from stream_infer.models.tensors import Tensors, read_tensors
+from stream_infer.models.torch_cuda import CudaRunner
+from stream_infer.models.torch_precision import in_precision
 from stream_infer.records import Floats, Matrix
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
+COMPILED_SIZES_MAX = 8  # torch.compile gives up silently after so many shapes (recompile_limit); more are compiled as one of any size
+
+
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """How a net computes. precision: float32, bfloat16 or int8; threads: of a pass (CPU); sizes: of passes, each with a graph (GPU)."""
+
+    precision: str = "float32"
+    threads: int = 1
+    sizes: tuple[int, ...] = ()
+
+
+PLAIN = Computing()
 
 
 class Mlp(nn.Module):
@@ -54,14 +71,24 @@ class Mlp(nn.Module):
 class TorchModel:
     """A module in inference mode behind the common form of models. Its products may differ in the last bits between batch sizes."""
 
-    def __init__(self, forward: Forward, columns: tuple[str, ...], digest: str, device: str, file: str = "torch model") -> None:
-        # One thread: workers scale by processes, and a second thread of ours would take the core from the neighbour's batch.
-        torch.set_num_threads(1)
+    def __init__(
+        self, forward: Forward, columns: tuple[str, ...], digest: str, device: str, file: str = "torch model", how: Computing = PLAIN
+    ) -> None:
         self.columns, self.digest = columns, digest
-        self._forward, self._device, self._file = forward, torch.device(device), file
+        self._forward, self._device, self._file, self._how = forward, torch.device(device), file, how
         self._is_ours = isinstance(forward, Mlp)  # it writes into nothing that it is given
+        self._cuda: CudaRunner | None = None
         self.outputs = 0
         self.outputs = self._run(np.zeros((1, len(columns)), dtype=np.float32)).shape[1]
+        if self._device.type == "cuda":
+            bfloat16 = how.precision == "bfloat16"
+            self._cuda = CudaRunner(forward, len(columns), self.outputs, self._device, how.sizes, bfloat16=bfloat16)
+
+    def compile(self) -> None:
+        """Compile a copy for the device while this one answers, and answer with it from then on. Takes up to minutes; on a CPU nothing."""
+        if self._cuda is not None:
+            few = 0 < len(self._how.sizes) <= COMPILED_SIZES_MAX
+            self._cuda.capture(torch.compile(copy.deepcopy(self._forward), dynamic=not few), self._how.sizes)
 
     def forward(self, x: Matrix) -> Floats:
         """x: float32[n, k]. Returns float64[n, outputs]; ModelError where the module answers in another shape."""
@@ -70,6 +97,11 @@ class TorchModel:
         return self._run(x)
 
     def _run(self, x: Matrix) -> Floats:
+        if self._cuda is not None:
+            return self._cuda.forward(x)
+        # By default one thread: workers scale by processes, and a second thread of ours would take the core from the neighbour's batch.
+        if torch.get_num_threads() != self._how.threads:
+            torch.set_num_threads(self._how.threads)
         with torch.inference_mode():
             # The copy keeps a user's module from ever writing into a caller's columns, and torch from warning about read-only ones.
             rows = x if self._is_ours and x.flags.writeable and x.dtype == np.float32 else np.array(x, dtype=np.float32, order="C")
@@ -111,7 +143,9 @@ class TorchModel:
         return slopes
 
     @staticmethod
-    def from_bytes(data: bytes, class_name: str, registry: Registry, device: str, file: str = "torch model") -> TorchModel:
+    def from_bytes(
+        data: bytes, class_name: str, registry: Registry, device: str, file: str = "torch model", how: Computing = PLAIN
+    ) -> TorchModel:
         """A safetensors file into a module of class_name: `mlp`, or a factory of the registry that gets the file's metadata.
 
         Raises ModelError where the class is unknown or the tensors are not the module's, by name, shape, type or finiteness.
@@ -129,10 +163,14 @@ class TorchModel:
             raise model_error(
                 "the device cannot be used", file, got=f"{device}: {error}", expected="cpu, or cuda where there is a GPU"
             ) from None
-        return TorchModel(module, columns, hashlib.sha256(data).hexdigest(), device, file)
+        if torch.device(device).type == "cpu":  # on a GPU the runner does it, for all kinds of layers
+            module = in_precision(module, how.precision, file)
+        return TorchModel(module, columns, hashlib.sha256(data).hexdigest(), device, file, how)
 
     @staticmethod
-    def from_exported(data: bytes, columns: tuple[str, ...], device: str, file: str = "torch model") -> TorchModel:
+    def from_exported(
+        data: bytes, columns: tuple[str, ...], device: str, file: str = "torch model", how: Computing = PLAIN
+    ) -> TorchModel:
         """A program of torch.export (.pt2). It can run code: the caller has checked trust and checksum."""
         try:
             module = torch.export.load(io.BytesIO(data)).module()
@@ -146,7 +184,7 @@ class TorchModel:
             ) from None
         module.to(device)
         try:
-            return TorchModel(module, columns, hashlib.sha256(data).hexdigest(), device, file)
+            return TorchModel(module, columns, hashlib.sha256(data).hexdigest(), device, file, how)
         except (AssertionError, RuntimeError) as error:
             raise model_error(
                 "the exported program refuses a batch of one row of the topology's inputs",

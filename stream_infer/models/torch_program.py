@@ -14,7 +14,7 @@ import zipfile
 import torch
 
 from stream_infer.models.base import model_error
-from stream_infer.models.torch_model import TorchModel
+from stream_infer.models.torch_model import PLAIN, Computing, TorchModel
 
 _COMPILED = re.compile(r"(^|/)data/aotinductor/")
 _SCRIPT = re.compile(r"(^|/)code/")
@@ -51,7 +51,9 @@ def kind_of_program(data: bytes, file: str) -> str:
     return "exported"
 
 
-def load_program(data: bytes, columns: tuple[str, ...], device: str, file: str = "torch program") -> TorchModel:
+def load_program(
+    data: bytes, columns: tuple[str, ...], device: str, file: str = "torch program", how: Computing = PLAIN
+) -> TorchModel:
     """A program of torch.export (.pt2), one that AOTInductor compiled (.pt2), or TorchScript (.pt, deprecated): whichever it holds.
 
     columns: the topology's, for none of them names its inputs. Raises ModelError where it is none of these, refuses a batch of one row
@@ -59,11 +61,11 @@ def load_program(data: bytes, columns: tuple[str, ...], device: str, file: str =
     """
     kind = kind_of_program(data, file)
     if kind == "exported":
-        return TorchModel.from_exported(data, columns, device, file)
-    return _compiled(data, columns, device, file) if kind == "compiled" else _script(data, columns, device, file)
+        return TorchModel.from_exported(data, columns, device, file, how)
+    return _compiled(data, columns, device, file, how) if kind == "compiled" else _script(data, columns, device, file, how)
 
 
-def _script(data: bytes, columns: tuple[str, ...], device: str, file: str) -> TorchModel:
+def _script(data: bytes, columns: tuple[str, ...], device: str, file: str, how: Computing) -> TorchModel:
     warnings.warn(
         f"{file}: TorchScript is deprecated, and PyTorch will drop it: export the net with torch.export and name the .pt2 file",
         FutureWarning,
@@ -76,23 +78,23 @@ def _script(data: bytes, columns: tuple[str, ...], device: str, file: str) -> To
     except Exception as error:  # noqa: BLE001  torch raises anything here; all mean one thing
         raise _unloadable("torch.jit", file, error) from None
     module.eval()
-    return _asked(module, data, columns, device, file)
+    return _asked(module, data, columns, device, file, how)
 
 
-def _compiled(data: bytes, columns: tuple[str, ...], device: str, file: str) -> TorchModel:
+def _compiled(data: bytes, columns: tuple[str, ...], device: str, file: str, how: Computing) -> TorchModel:
     from torch._inductor import aoti_load_package  # seconds to import, and needed here alone
 
     try:
         module = aoti_load_package(io.BytesIO(data), run_single_threaded=False)
     except Exception as error:  # noqa: BLE001  torch raises anything here; all mean one thing
         raise _unloadable("AOTInductor", file, error) from None
-    return _asked(module, data, columns, device, file)
+    return _asked(module, data, columns, device, file, how)
 
 
-def _asked(module: object, data: bytes, columns: tuple[str, ...], device: str, file: str) -> TorchModel:
+def _asked(module: object, data: bytes, columns: tuple[str, ...], device: str, file: str, how: Computing) -> TorchModel:
     assert callable(module)
     try:
-        return TorchModel(module, columns, hashlib.sha256(data).hexdigest(), device, file)
+        return TorchModel(module, columns, hashlib.sha256(data).hexdigest(), device, file, how)
     except (AssertionError, RuntimeError) as error:
         raise model_error(
             "the program refuses a batch of one row of the topology's inputs",

@@ -11,7 +11,7 @@ from stream_infer.features.settings import WIDE, Aggregate, FeatureSettings, Inp
 from stream_infer.feedback_settings import FeedbackSettings, RewardSettings
 from stream_infer.functions import BreakerSettings, FunctionSettings, OutsideSettings
 from stream_infer.models.answer_table import CacheSettings
-from stream_infer.models.settings import LearnerSettings, ModelSettings
+from stream_infer.models.settings import LearnerSettings, ModelSettings, WorkerSettings
 from stream_infer.topology.check_calls import typed
 from stream_infer.topology.columns import kind_of_aggregate
 from stream_infer.topology.values import Section, Value
@@ -78,8 +78,8 @@ def _outside(section: Section) -> OutsideSettings:
 
 def model_settings(name: str, section: Section) -> ModelSettings:
     """Settings of a model."""
-    batch, learns, kept = section.section("batch"), section.section("learns"), section.maybe_number("versions_kept")
-    cache = section.section("cache")
+    batch, learns, workers = section.section("batch"), section.section("learns"), section.section("workers")
+    kept, cache = section.maybe_number("versions_kept"), section.section("cache")
     return ModelSettings(
         name=name,
         kind=section.kind,
@@ -95,6 +95,23 @@ def model_settings(name: str, section: Section) -> ModelSettings:
         cache=None if cache is None else CacheSettings(cache.integer("rows_max"), ms(cache, "ttl_s")),
         output=section.maybe_text("output"),
         batch_variant=section.maybe_text("batch_variant") or "refuse",
+        precision=section.maybe_text("precision") or "float32",
+        compile=section.flag("compile"),
+        workers=WorkerSettings() if workers is None else _workers(workers),
+    )
+
+
+def _workers(section: Section) -> WorkerSettings:
+    limits = {name: section.number(name) for name in ("pass_s_max", "start_s_max") if section.has(name)}
+    return WorkerSettings(
+        where=section.text("where"),
+        count=section.integer("count"),
+        threads=section.integer("threads"),
+        weight=section.number("weight"),
+        pool=section.maybe_text("pool"),
+        devices=section.texts("devices"),
+        restarts_max=section.integer("restarts_max") if section.has("restarts_max") else WorkerSettings.restarts_max,
+        **limits,
     )
 
 

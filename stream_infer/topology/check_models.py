@@ -6,6 +6,7 @@ from stream_infer.features.settings import WIDE, Input
 from stream_infer.topology import columns as col
 from stream_infer.topology.check_artifacts import check_artifact
 from stream_infer.topology.check_batches import check_batch
+from stream_infer.topology.check_workers import check_workers
 from stream_infer.topology.columns import Columns, check_column
 from stream_infer.topology.values import Findings, Section, Spec, Value
 
@@ -16,6 +17,7 @@ def check_models(spec: Spec, found: Findings) -> None:
         check_artifact(model, found)
         _check_input_forms(model, found)
         check_batch(model, found)
+        check_workers(model, found)
         kept = model.get("versions_kept")
         if kept is not None and ("learns" in model.given or "artifact" not in model.given):
             what = f"{model.label}: `versions_kept` of a model that " + ("learns" if "learns" in model.given else "has no artifact")

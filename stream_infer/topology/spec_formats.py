@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream_infer.topology.shape import BOOLEAN, Setting, choice, place, text
-from stream_infer.topology.spec_models import BATCH, CACHE, INPUTS, SHA256, VARIANT, VERSIONS
+from stream_infer.topology.spec_models import BATCH, CACHE, INPUTS, SHA256, VARIANT, VERSIONS, WORKERS
 from stream_infer.topology.spec_names import PATH
 
 _BELOW = "below the folder of the topology (or its URL, with `sha256`)"
@@ -28,6 +28,7 @@ def _boosted(name: str, library: str, words: str, example: str) -> tuple[Setting
         VERSIONS,
         BATCH,
         CACHE,
+        WORKERS,
     )
 
 
@@ -46,6 +47,7 @@ FORMATS = (
         VERSIONS,
         BATCH,
         CACHE,
+        WORKERS,
     ),
     place(
         "model.sklearn",
@@ -74,6 +76,7 @@ FORMATS = (
         VERSIONS,
         BATCH,
         CACHE,
+        WORKERS,
     ),
     place(
         "model.xgboost",

@@ -26,6 +26,7 @@ VERSIONS = Setting(
     "1",
 )
 CACHE = Setting("cache", section("cache"), "rows that were answered before are answered from memory", "{rows_max: 100000, ttl_s: 3600}")
+WORKERS = Setting("workers", section("workers"), "by whom its passes are run (default: a thread of the process)", "{where: process}")
 INPUTS = Setting(
     "inputs",
     listing(either(FIELD, section("input")), at_least=1),
@@ -90,10 +91,25 @@ MODELS = (
         SHA256,
         Setting("trusted", BOOLEAN, "a .pt2 file is a program: say here that you trust its author", "true", default=False),
         Setting("device", text(pattern=r"cpu|cuda(:[0-9]{1,2})?", words="cpu, cuda or cuda:0"), "where it runs", "cuda:0", default="cpu"),
+        Setting(
+            "precision",
+            choice("float32", "bfloat16", "int8"),
+            "in which it computes: int8 (CPU only) keeps the weights of its linear layers in one byte each",
+            "bfloat16",
+            default="float32",
+        ),
+        Setting(
+            "compile",
+            BOOLEAN,
+            "on a GPU, in a process: compile the net while it already answers, and answer faster from then on",
+            "true",
+            default=False,
+        ),
         VARIANT,
         VERSIONS,
         BATCH,
         CACHE,
+        WORKERS,
     ),
     place(
         "model.table",
@@ -140,6 +156,57 @@ MODELS = (
             listing(number(above=0, high=1e12), at_least=1),
             "with `cost`: upper edges, ascending; rows of a batch lie between the same two, and each counts as the upper one",
             "[64, 128, 512]",
+        ),
+    ),
+    place(
+        "workers",
+        "workers of a model",
+        "By whom passes are run. A process of its own cannot take the topology with it when the model crashes, and computes beside it.",
+        Setting(
+            "where",
+            choice("thread", "process"),
+            "`thread`: threads that all such models share; `process`: processes, restarted when they end",
+            "process",
+            default="thread",
+        ),
+        Setting("count", integer(low=1, high=64), "how many, on each device", "2", default=1.0),
+        Setting("threads", integer(low=1, high=256), "threads that compute one pass (CPU)", "4", default=1.0),
+        Setting(
+            "weight",
+            number(above=0, high=1e6),
+            "its share of the time of workers that several models want at once, against theirs",
+            "3",
+            default=1.0,
+        ),
+        Setting(
+            "devices",
+            listing(text(pattern=r"cuda:[0-9]{1,2}", words="cuda:0"), at_least=1),
+            "with `where: process`: `count` workers on each of these instead of on `device`",
+            "[cuda:0, cuda:1]",
+        ),
+        Setting(
+            "pool",
+            text(pattern=r"[a-z][a-z0-9_]{0,63}", words="a name"),
+            "with `where: process`: models of the same pool share its processes (default: each has its own; those on a GPU share)",
+            "small_nets",
+        ),
+        Setting(
+            "pass_s_max",
+            number(above=0, high=86_400),
+            "with `where: process`: seconds after which a pass counts as hung and its worker is killed (default: 30)",
+            "5",
+        ),
+        Setting(
+            "start_s_max",
+            number(above=0, high=86_400),
+            "with `where: process`: seconds for a worker to load its models (default: 120)",
+            "600",
+        ),
+        Setting(
+            "restarts_max",
+            integer(low=1, high=10_000),
+            "with `where: process`: starts of a worker without an answer in between, after which all of it ends (default: 20)",
+            "5",
         ),
     ),
     place(

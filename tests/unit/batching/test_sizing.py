@@ -86,3 +86,17 @@ def test_late_rows_are_counted_by_what_became_of_them() -> None:
     for what, rows in (("drop", 2), ("serve", 1), ("drop", 3)):
         one.count_late("eta", what, rows)
     assert one.late == {("eta", "drop"): 5, ("eta", "serve"): 1}
+
+
+def test_what_found_no_memory_bounds_every_pass_from_then_on_except_where_batches_must_repeat() -> None:
+    one = sizing()
+    one.fits("net", 100)
+    one.fits("net", 300)
+    assert one.rows("net") == 100
+    assert one.together("net", None) == (100, "full")
+    sized = sizing(sizes=(64, 128, 512))
+    sized.fits("net", 100)
+    assert sized.rows("net") == 64
+    fixed = sizing(live=False)
+    fixed.fits("net", 100)
+    assert fixed.rows("net") == ROWS_REPEATABLE, "the edge cuts: the core goes on as it would with more memory"

@@ -12,6 +12,8 @@ import pytest
 
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import parse_schema
+from stream_infer.edge.enduring import Known
+from stream_infer.edge.one_pass import nowhere, run_next
 from stream_infer.edge.passes import Answer, PassQueue
 from stream_infer.edge.rebuilding import Rebuilt, Sought, rebuild
 from stream_infer.errors import EnvironmentMissing, StreamInferError
@@ -68,16 +70,17 @@ class Shared:
     def __init__(self, models: Mapping[str, Model], draw: np.random.Generator) -> None:
         self._models, self._queue, self._draw = models, PassQueue(), draw
         self._learned: dict[tuple[str, int], Model] = {}
+        self._known = Known()
 
     def install(self, command: Install) -> None:
         self._learned[command.model, command.version] = LinearModel.from_bytes(command.payload)
 
     def submit(self, command: Forward) -> None:
         model = self._models[command.model] if command.version == 0 else self._learned[command.model, command.version]
-        self._queue.put(command, model)
+        self._queue.put(command, model, nowhere)
 
     def finished(self, wait_ms: int) -> list[Answer]:
-        return self._queue.run_next() if self._draw.random() < 0.4 or wait_ms else []
+        return run_next(self._queue, self._known) if self._draw.random() < 0.4 or wait_ms else []
 
 
 @dataclass

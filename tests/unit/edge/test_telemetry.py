@@ -109,6 +109,12 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
     telemetry.put("lookup_rows_total", 9, "shelf", "cached")
     telemetry.put("lookup_trips_total", 1, "shelf", "ok")
     telemetry.put("answer_cache_rows_total", 9, "net", "hit")
+    for name, value in (("passes_total", 5), ("rows_total", 500), ("busy_seconds_total", 0.5), ("restarts_total", 3)):
+        telemetry.put(f"worker_{name}", value, "net-0")
+    telemetry.put("worker_shared_bytes", 4096, "net-0")
+    telemetry.put("artifact_shared_bytes", 1056)
+    for name, value in (("batch_rows_fit", 63), ("rows_waiting", 40), ("out_of_memory_total", 2)):
+        telemetry.put(name, value, "net")
     telemetry._sums["series_dropped_total"][()] = 0.0
     clock.now += 30
     found = samples(telemetry)
@@ -173,6 +179,15 @@ def test_every_metric_is_reachable_and_reads_as_it_was_written() -> None:
         ("store_lag_records", ("eta_store",)): 7,
         ("answer_cache_rows_total", ("net", "hit")): 9,
         ("store_rows_total", ("eta_store", "written")): 3,
+        ("batch_rows_fit", ("net",)): 63,
+        ("out_of_memory_total", ("net",)): 2,
+        ("rows_waiting", ("net",)): 40,
+        ("worker_passes_total", ("net-0",)): 5,
+        ("worker_rows_total", ("net-0",)): 500,
+        ("worker_busy_seconds_total", ("net-0",)): 0.5,
+        ("worker_restarts_total", ("net-0",)): 3,
+        ("worker_shared_bytes", ("net-0",)): 4096,
+        ("artifact_shared_bytes", ()): 1056,
         ("start_time_seconds", ()): 1_000,
         ("build_info", ("0.1.0",)): 1,
         ("series_dropped_total", ()): 0,
