@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,15 @@ def started(case: Case, *arguments: str) -> Running:
 
 
 def children(process: int) -> list[int]:
-    """Processes that run models for this one."""
-    found = [pid for task in Path(f"/proc/{process}/task").iterdir() for pid in (task / "children").read_text().split()]
-    return [int(pid) for pid in found if b"worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    """Processes that run models for this one. What ends while it is looked at is passed over."""
+    found = []
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for pid in (task / "children").read_text().split():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    if b"worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        found.append(int(pid))
+    return found
 
 
 def status(process: Running) -> dict[str, Any]:
@@ -63,9 +69,10 @@ def test_each_input_is_answered_once_whichever_worker_is_killed(broker: Broker, 
         while time.monotonic() < until_s:
             time.sleep(draw.uniform(0.1, 1.5))  # the moment of a kill is what is tried out here
             there = children(host.pid)
-            if there:
-                os.kill(draw.choice(there), signal.SIGKILL)
-                killed += 1
+            with suppress(ProcessLookupError):
+                if there:
+                    os.kill(draw.choice(there), signal.SIGKILL)
+                    killed += 1
         sent = stream.stop()
         until(lambda: records(case, "predictions") + records(case, "rejects") >= sent, "all is answered")
         assert host.poll() is None, host.stderr_text()
