@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
@@ -20,6 +21,8 @@ from stream_infer.edge.kafka_errors import Complaints
 
 log = logging.getLogger("stream_infer.kafka")
 ASK_S = 5.0
+# Whoever was started again takes its own id over before it joins the group: it must not be taken for gone in between.
+GRACE_S = 3.0
 
 
 class Fencing:
@@ -46,8 +49,12 @@ class Fencing:
         with self._turn:
             try:
                 now = self._members()
-                for gone in sorted(self._known - now - {self._settings.transactional_id}):
-                    self._end(gone)
+                gone = self._known - now - {self._settings.transactional_id}
+                if gone:
+                    time.sleep(GRACE_S)
+                    now = self._members()
+                for one in sorted(gone - now):
+                    self._end(one)
             except KafkaException as problem:  # then its timeout does it
                 log.warning("could not look for what members that are gone have left open: %s", problem)
                 return
