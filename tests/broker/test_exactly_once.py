@@ -235,6 +235,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.timeout(300)
 def test_a_worker_that_commits_where_reading_stands_is_caught(broker: Broker, topic: str, tmp_path: Path) -> None:
     """The negative control: the ledger must see what this worker loses."""
     case = spent_case(broker, tmp_path, topic)
@@ -252,17 +253,20 @@ def test_a_worker_that_commits_where_reading_stands_is_caught(broker: Broker, to
     with ExitStack() as stack:
         chaos = Chaos(case, stack, 1, start=Broken)
         chaos.revive("a")
-        stream = Stream(case, 20_000, burst=2_000)  # more than a chunk holds: some rows are read and not answered at each commit
-        stream.start()
         lost: list[str] = []
-        for _ in range(3):
-            before = records(case, "predictions")
-            until(lambda: records(case, "predictions") > before, "it works")  # noqa: B023
-            chaos.kill("a")
-            chaos.revive("a")
-        stream.stop()
-        until(lambda: _still(case), "it comes to rest", timeout_s=60)
-        lost = [line for line in Ledger(case).read().counts() if "answered 0 times" in line]
+        for _ in range(4):  # a kill may find nothing read ahead
+            stream = Stream(case, 20_000, burst=2_000)  # more than a chunk holds: some rows are read and not answered at each commit
+            stream.start()
+            for _ in range(3):
+                before = records(case, "predictions")
+                until(lambda: records(case, "predictions") > before, "it works")  # noqa: B023
+                chaos.kill("a")
+                chaos.revive("a")
+            stream.stop()
+            until(lambda: _still(case), "it comes to rest", timeout_s=60)
+            lost = [line for line in Ledger(case).read().counts() if "answered 0 times" in line]
+            if lost:
+                break
 
     assert lost
 
