@@ -98,6 +98,12 @@ class LinearModel:
         return LinearModel(**arrays, link=link, columns=columns, digest=hashlib.sha256(data).hexdigest())
 
     @staticmethod
+    def unscaled(columns: tuple[str, ...], weights: list[list[float]], bias: list[float], link: str = "identity") -> LinearModel:
+        """A model of inputs as they are. weights: of each column, for each output; bias: of each output."""
+        wide = len(columns)
+        return LinearModel(np.array(weights), np.array(bias), np.zeros(wide), np.ones(wide), link, columns)
+
+    @staticmethod
     def zeros(columns: tuple[str, ...], link: str) -> LinearModel:
         """What a learner answers with before its first version."""
         wide = len(columns)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from stream_infer.models.linear import LinearModel
 
 FOLDER = Path(__file__).parent / "models"
@@ -17,17 +15,11 @@ MODELS: dict[str, tuple[tuple[str, ...], list[list[float]], list[float], str]] =
 }
 
 
-def made(columns: tuple[str, ...], weights: list[list[float]], bias: list[float], link: str) -> LinearModel:
-    """A linear model of inputs as they are."""
-    wide = len(columns)
-    return LinearModel(np.array(weights), np.array(bias), np.zeros(wide), np.ones(wide), link, columns)
-
-
 def main() -> None:
     """Write them all; the same bytes every time."""
     FOLDER.mkdir(exist_ok=True)
     for name, settings in MODELS.items():
-        (FOLDER / f"{name}.safetensors").write_bytes(made(*settings).to_bytes())
+        (FOLDER / f"{name}.safetensors").write_bytes(LinearModel.unscaled(*settings).to_bytes())
 
 
 if __name__ == "__main__":
