@@ -60,18 +60,21 @@ if FOLDER is not None:
     settings.CACHE_DIR = str(FOLDER)
 
 
+def _compiled(function: Callable[P, R], *, inlined: bool) -> Callable[P, R]:
+    compiled: Callable[P, R] = numba.njit(
+        cache=FOLDER is not None, nogil=True, fastmath=False, error_model="numpy", forceinline=inlined
+    )(function)
+    return compiled
+
+
 def jit(function: Callable[P, R]) -> Callable[P, R]:
     """The function, compiled when first called with each combination of argument types."""
-    keep = FOLDER is not None
-    compiled: Callable[P, R] = numba.njit(cache=keep, nogil=True, fastmath=False, error_model="numpy")(function)
-    return compiled
+    return _compiled(function, inlined=False)
 
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
     """As jit, for a piece of kernels that each of them holds for itself: a call that is left costs 5 ns, some numbers less to read."""
-    keep = FOLDER is not None
-    compiled: Callable[P, R] = numba.njit(cache=keep, nogil=True, fastmath=False, error_model="numpy", forceinline=True)(function)
-    return compiled
+    return _compiled(function, inlined=True)
 
 
 def _loading(bits: int, signed: bool) -> Any:

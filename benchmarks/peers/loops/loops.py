@@ -19,17 +19,10 @@ from collections.abc import Callable
 
 import numpy as np
 import peer
+import plain
 from confluent_kafka import Consumer, Producer
 
 BATCH = 1000
-CONSUMER = {
-    "bootstrap.servers": peer.BOOTSTRAP,
-    "group.id": peer.GROUP,
-    "auto.offset.reset": "earliest",
-    "enable.auto.commit": False,
-    "fetch.queue.backoff.ms": 5,
-    "log_level": 3,
-}
 PRODUCER = {
     "bootstrap.servers": peer.BOOTSTRAP,
     "linger.ms": peer.LINGER_MS,
@@ -43,7 +36,7 @@ Work = Callable[[Consumer, Callable[[bytes, bytes], None]], None]  # reads some 
 
 def main() -> None:
     stop = peer.Stop()
-    consumer = Consumer(CONSUMER)
+    consumer = Consumer(plain.CONSUMER)
     producer = Producer(PRODUCER | ({"transactional.id": peer.GROUP} if peer.EXACTLY_ONCE else {}))
     consumer.subscribe([peer.IN])
     work = {"poll": poll, "batch": batch, "bare": bare_avro, "dict": windows}[sys.argv[1]]
@@ -65,16 +58,12 @@ def main() -> None:
 
 
 def commit(consumer: Consumer, producer: Producer) -> None:
-    places = [place for place in consumer.position(consumer.assignment()) if place.offset >= 0]
-    if peer.EXACTLY_ONCE:
-        if places:
-            producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata())
-            producer.commit_transaction()
-            producer.begin_transaction()
-        return
-    producer.flush()
-    if places:
-        consumer.commit(offsets=places, asynchronous=False)
+    if not peer.EXACTLY_ONCE:
+        plain.commit(consumer, producer)
+    elif places := plain.read_to(consumer):
+        producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata())
+        producer.commit_transaction()
+        producer.begin_transaction()
 
 
 def sender(producer: Producer) -> Callable[[bytes, bytes], None]:

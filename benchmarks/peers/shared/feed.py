@@ -1,4 +1,4 @@
-"""feed: rows of a topic to a server that takes one at a time, its answers to a topic; at least once. nets → *feed* → ray, litserve."""
+"""feed: rows of a topic to a server that takes one at a time, answers to a topic; at least once. nets, plain → *feed* → ray, litserve."""
 
 from __future__ import annotations
 
@@ -7,22 +7,15 @@ from collections.abc import Callable
 
 import nets
 import peer
+import plain
 from confluent_kafka import Consumer, Producer
 
 ROWS = 1000
-CONSUMER = {
-    "bootstrap.servers": peer.BOOTSTRAP,
-    "group.id": peer.GROUP,
-    "auto.offset.reset": "earliest",
-    "enable.auto.commit": False,
-    "fetch.queue.backoff.ms": 5,
-    "log_level": 3,
-}
 
 
 def run(ask: Callable[[list], list[float]], stop: peer.Stop) -> None:
     """ask: many rows at once, each a request of its own, as the server's batching wants them."""
-    consumer = Consumer(CONSUMER)
+    consumer = Consumer(plain.CONSUMER)
     producer = Producer({"bootstrap.servers": peer.BOOTSTRAP, "linger.ms": peer.LINGER_MS, "log_level": 3})
     consumer.subscribe([peer.IN])
     committed = time.monotonic()
@@ -35,14 +28,7 @@ def run(ask: Callable[[list], list[float]], stop: peer.Stop) -> None:
                 producer.produce(peer.OUT, peer.to_bytes({"id": row["id"], "at_ms": row["at_ms"], "score": score}), message.key())
         producer.poll(0)
         if time.monotonic() - committed >= peer.COMMIT_S:
-            _commit(consumer, producer)
+            plain.commit(consumer, producer)
             committed = time.monotonic()
-    _commit(consumer, producer)
+    plain.commit(consumer, producer)
     consumer.close()
-
-
-def _commit(consumer: Consumer, producer: Producer) -> None:
-    producer.flush()
-    places = [place for place in consumer.position(consumer.assignment()) if place.offset >= 0]
-    if places:
-        consumer.commit(offsets=places, asynchronous=False)
