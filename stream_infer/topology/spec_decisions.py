@@ -1,8 +1,7 @@
-"""topology.spec_decisions: stages that answer rows and learn from what came of it. spec_names → *spec_decisions* → spec."""
+"""topology.spec_decisions: stages that answer rows and learn from what came of it. spec_deciding → *spec_decisions* → spec."""
 
 from __future__ import annotations
 
-from stream_infer.decide.settings import LATE_WORDS
 from stream_infer.feedback_settings import TAKES
 from stream_infer.topology.shape import (
     BOOLEAN,
@@ -15,61 +14,22 @@ from stream_infer.topology.shape import (
     place,
     text,
 )
-from stream_infer.topology.spec_names import ANSWER_FIELDS, ANSWERED, DECIDER, FIELD, KIND_DOC, MS, ROWS_FROM, SECONDS
-from stream_infer.topology.spec_rollout import SHADOWING, rollouts
-
-_WHERE = Setting(
-    "where",
-    text(),
-    "only rows for which this one comparison holds are answered: a name, an operator, a literal",
-    "departs_at_ms >= 2013-07-01T00:00:00Z",
-)
-_SHADOW = Setting(
-    "shadow", listing(text(names=("model",))), "models that run on every row and are recorded, but never answer because of it", "[static]"
-)
-
-_DEADLINE = Setting(
-    "deadline_ms",
-    number(above=0, high=1e9),
-    "a row should be answered within so many ms of its event time; batches end before the oldest row's deadline, unless a backlog waits",
-    "250",
-)
-
-
-def _late(*words: str) -> Setting:
-    return Setting(
-        "late",
-        choice(*words),
-        "with `deadline_ms`: what becomes of a row whose deadline is over before it is begun: "
-        + "; ".join(f"{word}: {LATE_WORDS[word]}" for word in words)
-        + " (default: serve; a deterministic run knows no clock, and nothing is late in it)",
-        words[-1],
-    )
-
+from stream_infer.topology.spec_deciding import deciding, late
+from stream_infer.topology.spec_names import ANSWER_FIELDS, ANSWERED, DECIDER, FIELD, KIND_DOC, MS, SECONDS
+from stream_infer.topology.spec_rollout import ROLLOUTS
 
 DECISIONS = (
-    place(
-        "stage.model",
-        "a model stage",
+    deciding(
+        "model",
         "One model answers every row.",
-        Setting("kind", choice("model"), KIND_DOC, "model", required=True),
-        Setting("from", ROWS_FROM, "whose rows are answered", "plane", required=True),
-        _WHERE,
         Setting("model", text(names=("model",)), "the model", "ridge", required=True),
-        _SHADOW,
-        _DEADLINE,
-        _late("serve", "fallback", "topic", "drop"),
         Setting("fallback", text(names=("model",)), "with `late: fallback`: the model that answers late rows, a cheap one", "static"),
+        late=late("serve", "fallback", "topic", "drop"),
     ),
-    place(
-        "stage.bandit",
-        "a bandit stage",
+    deciding(
+        "bandit",
         "One of several models answers each row, drawn by a policy that learns from rewards; its probability is recorded.",
-        Setting("kind", choice("bandit"), KIND_DOC, "bandit", required=True),
-        Setting("from", ROWS_FROM, "whose rows are answered", "plane", required=True),
-        _WHERE,
         Setting("arms", listing(text(names=("model",)), at_least=2), "the models to draw from", "[static, ridge]", required=True),
-        _SHADOW,
         Setting(
             "policy",
             one_of(thompson="policy.thompson", maillard="policy.maillard", epsilon_greedy="policy.epsilon_greedy"),
@@ -85,11 +45,23 @@ DECISIONS = (
             default=0.0,
         ),
         Setting("seed", integer(low=0, high=2**63 - 1), "draws are a function of this and the prediction's id", "7", default=0),
-        _DEADLINE,
-        _late("serve", "topic", "drop"),
+        Setting("segment", FIELD, "it learns apart for each value of this field: a country, a user (default: together)", "country"),
+        Setting(
+            "segments_max",
+            integer(low=1, high=100_000),
+            "with `segment`: the first so many values to earn a reward get a policy of their own; all other rows share the pooled one",
+            "1000",
+            default=1000,
+        ),
+        Setting(
+            "segment_prior_rows",
+            integer(low=0, high=10**9),
+            "with `segment`: for a segment, the rewards of all others count as at most so many rows of each arm; 0: segments learn alone",
+            "20",
+            default=20,
+        ),
     ),
-    SHADOWING,
-    *rollouts(_WHERE, _SHADOW, _DEADLINE, _late("serve", "topic", "drop")),
+    *ROLLOUTS,
     place(
         "policy.thompson",
         "the policy thompson",
