@@ -130,6 +130,11 @@ JOINED = """{
 }
 """
 
+# Of decisions of a policy that learns by segment.
+_FEATURES = '"items": "float"}}'
+_SEGMENT = '{"name": "segment", "type": "long", "doc": "The bits of the hash of its value."}'
+JOINED_BY_SEGMENT = JOINED.replace(_FEATURES, f"{_FEATURES},\n    {_SEGMENT}")
+
 CUT = """{
   "type": "record",
   "name": "Cut",

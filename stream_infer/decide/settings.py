@@ -39,6 +39,8 @@ class CanarySettings:
 
     rejects_above: it goes when it rejects so much more of its rows than the champion, beyond doubt. differ_by, differ_share_max: it goes
     when more than this share of its answers is further than differ_by from what the champion would have said (None: nobody asks).
+    reward_below: it goes when its mean reward is so much below the champion's, beyond doubt. latency_above: it goes when its forward passes
+    take more than so many times as long as the champion's of as many rows, beyond doubt; live alone (None: nobody asks).
     """
 
     steps: tuple[float, ...]
@@ -47,6 +49,20 @@ class CanarySettings:
     rejects_above: float = 0.01
     differ_by: float | None = None
     differ_share_max: float = 0.1
+    reward_below: float | None = None
+    latency_above: float | None = None
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """A policy of its own for each value of the field `by`, of at most segments_max values; all others share the pooled one.
+
+    prior_rows: at most so many rows of each arm in the other segments count for a segment as if they were its own.
+    """
+
+    by: str
+    segments_max: int = 1000
+    prior_rows: int = 20
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,7 @@ class PolicySettings:
 
     prior: (wins, losses) of the Beta prior for thompson. share_min: every arm keeps at least this share. shares: of a split, by arm.
     by: the field whose value decides the draw of a split or canary, so that equal values get the same arm; None: the prediction id.
+    segment: what a bandit learns apart; None: one policy for all rows.
     """
 
     kind: str
@@ -65,6 +82,7 @@ class PolicySettings:
     shares: tuple[float, ...] = ()
     by: str | None = None
     canary: CanarySettings | None = None
+    segment: SegmentSettings | None = None
 
     @property
     def learns(self) -> bool:

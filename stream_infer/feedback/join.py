@@ -41,16 +41,19 @@ _Found = tuple[Rows, Ints]  # rows, and the slot of each one's decision or -1
 
 
 class FeedbackJoin:
-    """The join of one task, and its state. features: width of the decisions' feature matrix. ValueError for an unknown `take`."""
+    """The join of one task, and its state. features: width of the decisions' feature matrix; segmented: decisions have a segment.
 
-    def __init__(self, settings: FeedbackSettings, features: int) -> None:
+    ValueError for an unknown `take`.
+    """
+
+    def __init__(self, settings: FeedbackSettings, features: int, *, segmented: bool = False) -> None:
         if settings.take not in TAKES:
             raise ValueError(f"take {settings.take!r}: expected one of {', '.join(TAKES)}")
-        self._settings, self._features = settings, features
+        self._settings, self._features, self._segmented = settings, features, segmented
         self._clear()
 
     def _clear(self) -> None:
-        self._pending = Pending(self._settings.wait_ms_max, self._features)
+        self._pending = Pending(self._settings.wait_ms_max, self._features, segmented=self._segmented)
         self._early = Early(self._settings.early_ms_max)
         self._decisions, self._feedback = no_rows(self._pending.rows.dtype), no_rows(FEEDBACK_DTYPE)  # those beyond `reached`
         self._sequence = self._sequence_written = 0
@@ -190,6 +193,7 @@ class FeedbackJoin:
             feedback_rows=rows["rows"].astype(np.int64),
             returned=outcome.returned,
             counts=outcome.counts,
+            segment=rows["segment"].copy() if self._segmented else None,
         )
 
     def _move(self, rows: list[Rows]) -> None:

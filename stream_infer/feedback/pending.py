@@ -20,9 +20,9 @@ NEVER = int(np.iinfo(np.int64).max)
 class Pending:
     """Decisions by id. rows: structured[slots]; due_at: int64[slots]; ids: object[slots]; seen: per slot the names of feedback counted."""
 
-    def __init__(self, wait_ms_max: int, features: int) -> None:
+    def __init__(self, wait_ms_max: int, features: int, *, segmented: bool = False) -> None:
         self.wait_ms_max = wait_ms_max
-        self.rows: Array = np.zeros(16, dtype=decision_dtype(features))
+        self.rows: Array = np.zeros(16, dtype=decision_dtype(features, segmented=segmented))
         self.due_at: Ints = np.full(16, NEVER)
         self.ids: Objects = objects([None] * 16)
         self.seen: list[list[int] | None] = [None] * 16

@@ -21,7 +21,8 @@ class Decisions:
     """Answers given. ids: of the predictions, all present; event_time, order_key: int64[n] ms; arm, policy_version: int64[n];
     propensity, answer: float64[n]; features: float32[n, features], what a learner will learn from (0 wide where nothing learns).
 
-    order_key: the running maximum of event time in the order in which the task merges its inputs.
+    order_key: the running maximum of event time in the order in which the task merges its inputs. segment: int64[n], the bits of a hash;
+    None where nothing is learned by segment.
     """
 
     ids: Text
@@ -32,6 +33,7 @@ class Decisions:
     policy_version: Ints
     answer: Floats
     features: Matrix
+    segment: Ints | None = None
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class Joined:
     """Decisions whose wait is over, each once, in the order in which it ended. labels, rewards: float64[n], NaN where none came.
 
     closed_at: int64[n], the order key at which the row was final; feedback_rows: int64[n], distinct feedback rows in the label.
-    returned: in the order in which it was certain. counts: what happened in this call, by name.
+    returned: in the order in which it was certain. counts: what happened in this call, by name. segment: as in Decisions.
     """
 
     ids: Text
@@ -82,15 +84,17 @@ class Joined:
     feedback_rows: Ints
     returned: Returned
     counts: Counter[str]
+    segment: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.event_time)
 
 
-def decision_dtype(features: int) -> np.dtype[np.void]:
+def decision_dtype(features: int, *, segmented: bool = False) -> np.dtype[np.void]:
     """A decision as it is kept and written. closed stands first and features last: a closed decision is written without them."""
     names = [("closed", "u1"), ("event_time", "<i8"), ("order_key", "<i8"), ("sequence", "<i8"), ("arm", "<i4"), ("policy_version", "<i8")]
     names += [("propensity", "<f8"), ("answer", "<f8"), ("label", "<f8"), ("rows", "<i4")]
+    names += [("segment", "<i8")] if segmented else []
     return np.dtype([*names, ("features", "<f4", (features,))])
 
 
@@ -170,6 +174,8 @@ def rows_of_decisions(decisions: Decisions, dtype: np.dtype[np.void], first: int
     fixed = np.zeros(len(decisions.event_time), dtype=dtype)
     for name in ("event_time", "order_key", "arm", "policy_version", "propensity", "answer", "features"):
         fixed[name] = getattr(decisions, name)
+    if decisions.segment is not None:
+        fixed["segment"] = decisions.segment
     fixed["sequence"] = first + np.arange(len(fixed))
     return Rows(fixed, objects(decisions.ids.raw()), objects([b""] * len(fixed)))
 

@@ -13,7 +13,8 @@ from stream_infer.flow.choice import Choice
 from stream_infer.records import Column, Floats, Ints, Lists, Numbers, Text
 from stream_infer.topology.plan import DecideStep
 
-SAID = ("stage", "propensities", "policy_version", "source_topic", "offsets", "cut")  # the same in all rows of a chunk
+# The same in all rows of a chunk; propensities, unless a policy decides by segment.
+SAID = ("stage", "propensities", "policy_version", "source_topic", "offsets", "cut")
 
 
 class Answers:
@@ -34,7 +35,7 @@ class Answers:
             "model_version": self._version,
             "arm": lambda: self._arms.rows(self._arm, self._count),
             "propensity": lambda: Numbers(self._choice.propensity[self._rows]),
-            "propensities": lambda: _same_list(self._choice.shares, self._count),
+            "propensities": self._propensities,
             "policy_version": lambda: Numbers(np.full(self._count, self._choice.policy_version, dtype=np.int64)),
             "shadows": self._shadows,
             "source_topic": self._source,
@@ -88,6 +89,14 @@ class Answers:
                 table[mine, : width[number]] = choice.outputs[name][mine]
         lists = Lists.of_matrix(table[self._rows])
         return Lists(lists.items, lists.start, width[choice.arm[self._rows]])
+
+    def _propensities(self) -> Lists:
+        segmented = self._choice.segmented
+        if segmented is None:
+            return _same_list(self._choice.shares, self._count)
+        arms = segmented.shares.shape[1]
+        group = segmented.group[self._rows]
+        return Lists(segmented.shares.reshape(-1), group * arms, np.full(len(group), arms, dtype=np.int64))
 
     def _version(self) -> Text:
         digests = [self._choice.versions[name][1] for name in self._step.arms]

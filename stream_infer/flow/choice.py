@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stream_infer.decide.segments import Segmented
 from stream_infer.flow.enrich import Flowing
 from stream_infer.records import Bools, Column, Floats, Ints, Matrix, Text
 
@@ -43,7 +44,8 @@ class Said:
 
 @dataclass(slots=True)
 class Choice:
-    """Rows being answered. arm, propensity: per row; shares: float64[arms]; outputs: model → float64[rows, outputs], NaN where not run.
+    """Rows being answered. arm, propensity: per row; shares: float64[arms], of rows of no segment; outputs: model → float64[rows, outputs],
+    NaN where not run.
 
     open: job → node of the graph and rows of a pass that has not ended. passes: those that have, by model, with their place
     (notices.ForwardDone). waits: an answer is still to come. said: by node; columns: of the rows, and what models said of them for others
@@ -68,6 +70,7 @@ class Choice:
     slack_ms: float | None = None
     due_ms: int | None = None
     waits: bool = False
+    segmented: Segmented | None = None  # where a policy decides by segment
 
     def __len__(self) -> int:
         return len(self.arm)

@@ -19,7 +19,8 @@ import numpy as np
 from stream_infer.batching import Sizing
 from stream_infer.decide.composed import Composed
 from stream_infer.decide.graph import Graph
-from stream_infer.decide.policy import ArmStats, draw, propensities
+from stream_infer.decide.policy import draw
+from stream_infer.decide.segments import Segmented, SegmentShares, SegmentStats
 from stream_infer.decide.where import rows as where_rows
 from stream_infer.flow.asking import Asking
 from stream_infer.flow.choice import Choice, Said
@@ -58,6 +59,7 @@ class Decider:
         self.vectorisers = self._asking.vectorisers
         self._composing = None if self.graph.plain else Composing(step.name, self.graph, self._asking, self._sizing)
         self._shares: tuple[int, Floats] | None = None
+        self._segments: SegmentShares | None = None
         self.shares_now: Callable[[], tuple[int, Floats]] | None = None  # of a split or canary
         self.choices: list[Choice] = []
         self._given_up: set[int] = set()  # jobs of passes that nobody waits for
@@ -84,8 +86,11 @@ class Decider:
             return None, left_out, []
         ids = self.ids(flowing)
         version, shares = self._policy()
-        arm = draw(shares, uniform(hash64(self._drawn_by(flowing, ids)), self.step.policy.seed))
-        choice = Choice(flowing, ids, arm, shares[arm], shares, version, self._current(), columns=flowing.columns)
+        segmented = self._segmented(flowing)
+        u = uniform(hash64(self._drawn_by(flowing, ids)), self.step.policy.seed)
+        arm = draw(shares, u) if segmented is None else segmented.draw(u)
+        propensity = shares[arm] if segmented is None else segmented.shares[segmented.group, arm]
+        choice = Choice(flowing, ids, arm, propensity, shares, version, self._current(), columns=flowing.columns, segmented=segmented)
         choice.wall_ms = self._sizing.wall_ms if deadline is not None else None
         self._treat_late(choice, late)
         commands = self._begin(choice, self._slack_ms(flowing))
@@ -138,9 +143,17 @@ class Decider:
             return self.shares_now()
         version, payload = self._versions.payload(self.step.name)
         if self._shares is None or self._shares[0] != version:
-            stats = ArmStats.from_bytes(payload) if payload else ArmStats.zeros(len(self.step.arms))
-            self._shares = (version, propensities(self.step.policy, stats))
+            stats = SegmentStats.from_bytes(payload) if payload else SegmentStats.zeros(len(self.step.arms))
+            self._segments = SegmentShares(self.step.policy, stats)
+            self._shares = (version, self._segments.pooled)
         return self._shares
+
+    def _segmented(self, flowing: Flowing) -> Segmented | None:
+        """The shares of each row under the policy's version, where it decides by segment."""
+        settings = self.step.policy.segment
+        if settings is None or self._segments is None:
+            return None
+        return self._segments.of(hash64(as_text(flowing.columns[settings.by])))
 
     def _current(self) -> dict[str, tuple[int, str]]:
         """(version, label) of every model. A composed arm has no version of its own: its label is made of those of all it may ask."""

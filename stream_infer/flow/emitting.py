@@ -105,7 +105,8 @@ def _logged(step: DecideStep, graph: Graph, told: set[str]) -> tuple[list[str], 
         wanted |= {"shadows"} if step.shadows else set()
         wanted |= {"missing"} if graph.timed else set()
     left = [name for name in ANSWER_FIELDS if name in wanted - told - {"prediction_id"}]
-    return [name for name in left if name not in SAID], [name for name in left if name in SAID]
+    said = [name for name in SAID if name != "propensities" or step.policy.segment is None]
+    return [name for name in left if name not in said], [name for name in left if name in said]
 
 
 def _finite(column: Lists, field: FieldSchema) -> Lists:
@@ -172,6 +173,8 @@ class JoinedEmitter:
             "reward": Numbers(np.nan_to_num(joined.rewards), reward),
             "features": Lists.of_matrix(joined.features),
         }
+        if joined.segment is not None:
+            columns["segment"] = Numbers(joined.segment)
         return self._blocks.rows(columns, len(joined), 0)
 
     def mark(self, reached: int) -> list[Produce]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -19,8 +20,9 @@ from stream_infer.flow.enrich import Kept, as_text, kept_rows, numbers
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.rows import Bad
 from stream_infer.flow.stats import Stats
+from stream_infer.hashing import ABSENT_HASH
 from stream_infer.records import Bools, Floats, Ints, Matrix, Text, concat_columns
-from stream_infer.topology.plan import FeedbackStep, LearnStep, Plan
+from stream_infer.topology.plan import DecideStep, FeedbackStep, LearnStep, Plan
 
 DECLINED = -1  # the arm of a row without an answer
 
@@ -31,14 +33,19 @@ class Joining:
     def __init__(self, plan: Plan, partition: int, step: FeedbackStep, width: int) -> None:
         self._step, self._partition = step, partition
         self._topic = plan.streams[step.feedback].topic
-        self.join = FeedbackJoin(step.settings, width)
+        decide = next(s for other in plan.sections for s in other.steps if isinstance(s, DecideStep) and s.name == step.decides)
+        segmented = decide.policy.segment is not None
+        self.join = FeedbackJoin(step.settings, width, segmented=segmented)
         self._emitter = JoinedEmitter(plan.streams[step.joined_to].topic, partition)
         learn = [s for other in plan.sections for s in other.steps if isinstance(s, LearnStep)]
         self._every_ms = learn[0].every_ms if learn else None
         none, no_numbers, no_text = np.zeros(0, dtype=np.int64), np.zeros(0), Text.of([])
         self._no_decisions = Decisions(no_text, none, none, none, no_numbers, none, no_numbers, np.zeros((0, width), dtype=np.float32))
+        if segmented:
+            self._no_decisions.segment = none
         self._no_feedback = FeedbackRows(no_text, none, none, no_numbers, None, no_text)
         self.marked = BEGIN
+        self.hear: Callable[[Joined], None] | None = None  # who else wants to know what decisions earned
 
     def take(self, chunk: Chunk, decisions: Decisions | None, rejects: RejectEmitter, stats: Stats) -> list[Command]:
         """Decisions and feedback of a chunk; joined rows come when time has passed their wait."""
@@ -83,6 +90,8 @@ class Joining:
         joined = self.join.apply(decisions or self._no_decisions, rows or self._no_feedback, reached)
         joined = _answered(joined)
         stats.joined(self._step.name, joined)
+        if self.hear is not None and len(joined):
+            self.hear(joined)
         returned = zip(joined.returned.address, joined.returned.reason, strict=True)
         late = [Bad(self._step.feedback, self._topic, *_place(address), reason, None, None) for address, reason in returned]
         produced: list[Produce] = [*self._emitter.rows(joined), *rejects.emit(late, self._step.name)]
@@ -101,6 +110,7 @@ def decided(choice: Choice, ok: Bools, answer: Floats, context: Matrix) -> Decis
         policy_version=np.full(len(rows), choice.policy_version, dtype=np.int64),
         answer=answer[rows],
         features=context[rows],
+        segment=None if choice.segmented is None else choice.segmented.hashes[rows].view(np.int64),
     )
     faults = declined(choice.ids.take(bad), flowing.times[bad], flowing.keys[bad], context.shape[1]) if len(bad) else None
     return both(answered, faults) or answered
@@ -119,8 +129,16 @@ def both(one: Decisions | None, other: Decisions | None) -> Decisions | None:
         return one or other
     ids = concat_columns([one.ids, other.ids])
     assert isinstance(ids, Text)
-    rest = {f.name: np.concatenate([getattr(one, f.name), getattr(other, f.name)]) for f in fields(Decisions) if f.name != "ids"}
-    return Decisions(ids, **rest)
+    names = [f.name for f in fields(Decisions) if f.name not in ("ids", "segment")]
+    found = Decisions(ids, **{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names})
+    if one.segment is not None or other.segment is not None:
+        found.segment = np.concatenate([_segments(one), _segments(other)])
+    return found
+
+
+def _segments(decisions: Decisions) -> Ints:
+    """Rows without an answer have none."""
+    return np.full(len(decisions.event_time), ABSENT_HASH, dtype=np.int64) if decisions.segment is None else decisions.segment
 
 
 def _answered(joined: Joined) -> Joined:
@@ -128,8 +146,9 @@ def _answered(joined: Joined) -> Joined:
     keep = joined.arm != DECLINED
     if keep.all():
         return joined
-    rows = {f.name: getattr(joined, f.name)[keep] for f in fields(Joined) if f.name not in ("ids", "returned", "counts")}
-    return replace(joined, ids=joined.ids.take(keep), **rows)
+    rows = {f.name: getattr(joined, f.name)[keep] for f in fields(Joined) if f.name not in ("ids", "returned", "counts", "segment")}
+    segment = None if joined.segment is None else joined.segment[keep]
+    return replace(joined, ids=joined.ids.take(keep), segment=segment, **rows)
 
 
 def _place(address: bytes) -> tuple[int, int]:

@@ -19,9 +19,10 @@ from stream_infer.flow.notices import CallDone, Installed, InstallFailed
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, mark
 from stream_infer.learn.learner import Learner, learner_of
+from stream_infer.learn.segments import SegmentLearner
 from stream_infer.learn.stats import PolicyLearner
 from stream_infer.models.version import ModelVersion
-from stream_infer.records import Floats, Ints, Lists, Matrix, Numbers, Text
+from stream_infer.records import Floats, Hashes, Ints, Lists, Matrix, Numbers, Text
 from stream_infer.state import Store
 from stream_infer.topology.plan import DecideStep, LearnStep, Plan, SectionPlan
 
@@ -34,7 +35,7 @@ class Learning:
         assert isinstance(step, LearnStep)
         self._plan, self._section, self._step, self._stats = plan, section, step, stats
         decide = next(s for other in plan.sections for s in other.steps if isinstance(s, DecideStep) and s.name == step.policy_of)
-        self._policy = PolicyLearner(len(decide.arms)) if decide.policy.learns else None
+        self._policy = _policy_learner(decide) if decide.policy.learns else None
         self._context = context_inputs(plan)
         self._learners: dict[str, Learner] = {}
         self.stores: dict[str, Store] = {}
@@ -58,7 +59,11 @@ class Learning:
         if self._policy is not None:
             arm = rows.columns["arm"]
             assert isinstance(arm, Numbers)
-            self._policy.learn(arm.values.astype(np.int64), reward, _floats(rows.columns["propensity"]))
+            taught = (arm.values.astype(np.int64), reward, _floats(rows.columns["propensity"]))
+            if isinstance(self._policy, SegmentLearner):
+                self._policy.learn(*taught, _hashes(rows.columns["segment"]))
+            else:
+                self._policy.learn(*taught)
         first = 0
         for model in self._context.models:
             width = len(model.columns())
@@ -145,6 +150,16 @@ def _matrix(column: object, width: int) -> Matrix:
     return (
         np.ascontiguousarray(column.items[rows].astype(np.float32, copy=False)) if width else np.zeros((len(column), 0), dtype=np.float32)
     )
+
+
+def _policy_learner(decide: DecideStep) -> PolicyLearner | SegmentLearner:
+    arms, segment = len(decide.arms), decide.policy.segment
+    return PolicyLearner(arms) if segment is None else SegmentLearner(arms, segment)
+
+
+def _hashes(column: object) -> Hashes:
+    assert isinstance(column, Numbers)
+    return np.ascontiguousarray(column.values.astype(np.int64)).view(np.uint64)
 
 
 def _floats(column: object) -> Floats:

@@ -37,29 +37,38 @@ class PolicyLearner(ArrayStore):
 
     def stats(self) -> ArmStats:
         """Effective rows, and reward sums that give the weighed means over them."""
-        rows, rewards, squares = [], [], []
-        for w, w_sq, r, r_sq in zip(*(self.arrays[name].tolist() for name in NAMES), strict=True):
-            count = _rounded(w * w, w_sq)
-            rows.append(count)
-            rewards.append(_rounded(r * count, w))
-            squares.append(_rounded(r_sq * count, w))
-        return ArmStats(*(np.array(column, dtype=np.int64) for column in (rows, rewards, squares)))
+        return arm_stats(np.stack([self.arrays[name] for name in NAMES]))
 
     def _add(self, arm: Ints, reward: Floats, propensity: Floats, sign: int) -> None:
         seen = ~np.isnan(reward)
         if not seen.any():
             return
-        arm, reward = arm[seen], np.clip(reward[seen], 0.0, 1.0)
-        weight = np.rint(np.minimum(1.0 / propensity[seen], WEIGHT_MAX) * MILLI).astype(np.int64)
-        columns = (
-            weight,
-            weight * weight,
-            weight * np.rint(reward * MICRO).astype(np.int64),
-            weight * np.rint(reward * reward * MICRO).astype(np.int64),
-        )
-        for name, column in zip(NAMES, columns, strict=True):
-            np.add.at(self.arrays[name], arm, sign * column)
+        for name, column in zip(NAMES, weighed(reward[seen], propensity[seen]), strict=True):
+            np.add.at(self.arrays[name], arm[seen], sign * column)
         self.touch()
+
+
+def weighed(reward: Floats, propensity: Floats) -> tuple[Ints, Ints, Ints, Ints]:
+    """What each row adds to the sums of NAMES, all int64[n]. As PolicyLearner.learn takes them, without a NaN."""
+    reward = np.clip(reward, 0.0, 1.0)
+    weight = np.rint(np.minimum(1.0 / propensity, WEIGHT_MAX) * MILLI).astype(np.int64)
+    return (
+        weight,
+        weight * weight,
+        weight * np.rint(reward * MICRO).astype(np.int64),
+        weight * np.rint(reward * reward * MICRO).astype(np.int64),
+    )
+
+
+def arm_stats(sums: Ints) -> ArmStats:
+    """Effective rows, and reward sums that give the weighed means over them. sums: int64[4, arms], by NAMES."""
+    rows, rewards, squares = [], [], []
+    for w, w_sq, r, r_sq in sums.T.tolist():
+        count = _rounded(w * w, w_sq)
+        rows.append(count)
+        rewards.append(_rounded(r * count, w))
+        squares.append(_rounded(r_sq * count, w))
+    return ArmStats(*(np.array(column, dtype=np.int64) for column in (rows, rewards, squares)))
 
 
 def _rounded(above: int, below: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stream_infer.codec.internal import JOINED, REJECT
+from stream_infer.codec.internal import JOINED, JOINED_BY_SEGMENT, REJECT
 from stream_infer.flow.blocks import PLACE_BITS, BlockIntake
 from stream_infer.flow.rows import GOOD, Intake, Rows
 from stream_infer.records import Fetched
@@ -31,7 +31,7 @@ class Follower:
 
     def __init__(self, broker: SimBroker, stream: StreamPlan, *, committed: bool = True) -> None:
         self._broker, self._stream, self._committed = broker, stream, committed
-        self._blocks = BlockIntake(stream) if stream.schema == JOINED else None
+        self._blocks = BlockIntake(stream) if stream.schema in (JOINED, JOINED_BY_SEGMENT) else None
         self._intake = Intake(stream)
         self._next = [0] * broker.partitions(stream.topic)
 
@@ -76,7 +76,8 @@ def rejects_of(plan: Plan) -> StreamPlan:
 
 def joined_of(plan: Plan) -> StreamPlan:
     """The internal stream of joined rows."""
-    return StreamPlan("joined", f"{plan.name}.joined", JOINED, 1, event_time="closed_at")
+    topic = f"{plan.name}.joined"
+    return plan.streams.get(topic) or StreamPlan("joined", topic, JOINED, 1, event_time="closed_at")
 
 
 def source_of(row: dict[str, object]) -> Place:

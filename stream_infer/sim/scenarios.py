@@ -1,8 +1,8 @@
 """sim.scenarios: topologies that `stream-infer sim` runs, each with the events that feed it. chance → *scenarios* → world.
 
 Between them they hold every kind of stage and of input: own, kept, global and repartitioned features; tables that are local, global, or
-both; rows that wait; a bandit with a learner, taught by feedback that is early, late, repeated or unknown. Their models answer with their
-own inputs, so that a prediction shows every feature it was made from.
+both; rows that wait; a bandit that learns by segment, and a learner, taught by feedback that is early, late, repeated or unknown. Their
+models answer with their own inputs, so that a prediction shows every feature it was made from.
 """
 
 from __future__ import annotations
@@ -156,6 +156,8 @@ stages:
     policy: {maillard: {}}
     share_min: 0.05
     seed: 7
+    segment: tail
+    segment_prior_rows: 5
   outcome:
     kind: feedback
     predictions: eta

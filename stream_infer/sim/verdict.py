@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_infer.decide.graph import Graph
 from stream_infer.flow.channel import TOLD
 from stream_infer.flow.learning import Learning
 from stream_infer.flow.versions import MARK_KEY
-from stream_infer.learn.stats import MILLI, WEIGHT_MAX
+from stream_infer.hashing import ABSENT_HASH
+from stream_infer.learn.stats import MILLI, NAMES, WEIGHT_MAX
 from stream_infer.sim.broker import EVERYTHING
 from stream_infer.sim.checkers import check
 from stream_infer.sim.history import Answer, History, Input, Partition, Place
@@ -191,18 +193,28 @@ def learnt_what_was_joined(world: World) -> list[str]:
             arms = len(
                 next(s.arms for other in world.plan.sections for s in other.steps if isinstance(s, DecideStep) and s.name == step.policy_of)
             )
-            right = [0] * arms
+            right: dict[int, list[int]] = {ABSENT_HASH: [0] * arms}  # by segment; of all rows, under the hash of none
             for row in _joined(world):
                 arm, propensity = row["arm"], row["propensity"]
                 assert isinstance(arm, int)
                 assert isinstance(propensity, float)
                 if row["reward"] is not None:
-                    right[arm] += round(min(1.0 / propensity, WEIGHT_MAX) * MILLI)
+                    for segment in dict.fromkeys((ABSENT_HASH, row.get("segment", ABSENT_HASH))):
+                        assert isinstance(segment, int)
+                        right.setdefault(segment, [0] * arms)[arm] += round(min(1.0 / propensity, WEIGHT_MAX) * MILLI)
             assert isinstance(work, Learning)
-            learnt = work.stores[step.policy_of].snapshot()["weight"].tolist()
+            learnt = _weights(work.stores[step.policy_of].snapshot())
             if learnt != right:
                 found.append(f"the policy {step.policy_of} learnt weights {learnt}, the joined rows give {right}")
     return found
+
+
+def _weights(sums: dict[str, NDArray[np.generic]]) -> dict[int, list[int]]:
+    """Weights of each arm in a policy's state: by segment, as the joined rows name it."""
+    if "segments" not in sums:
+        return {ABSENT_HASH: sums["weight"].tolist()}
+    segments = sums["segments"].view(np.int64).tolist()
+    return dict(zip(segments, sums["sums"][:, NAMES.index("weight")].tolist(), strict=True))
 
 
 # -- two runs ------------------------------------------------------------------------------------------------------------------

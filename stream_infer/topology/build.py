@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream_infer.codec.internal import JOINED
+from stream_infer.codec.internal import JOINED, JOINED_BY_SEGMENT
 from stream_infer.errors import TopologyError
 from stream_infer.topology.build_composed import composed_models
 from stream_infer.topology.build_online import store_plans
@@ -48,7 +48,9 @@ def build(checked: Checked, base: str = ".") -> Plan:
             streams[draft.flowing] = _hop_stream(checked, draft)
     sections = [build_section(checked, draft) for draft in checked.placement.drafts]
     if any(True for _ in spec.stages_of("feedback")):
-        streams[f"{name}.joined"] = StreamPlan(f"{name}.joined", f"{name}.joined", JOINED, 1, id="prediction_id", event_time="closed_at")
+        by_segment = any(stage.has("segment") for _, stage in spec.stages_of("bandit"))
+        schema = JOINED_BY_SEGMENT if by_segment else JOINED
+        streams[f"{name}.joined"] = StreamPlan(f"{name}.joined", f"{name}.joined", schema, 1, id="prediction_id", event_time="closed_at")
     learning = learn_section(checked, sections)
     if learning is not None:
         sections.append(learning)

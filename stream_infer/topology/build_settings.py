@@ -6,7 +6,7 @@ import math
 
 from stream_infer.attribution import AttributionSettings
 from stream_infer.batching import BatchSettings
-from stream_infer.decide.settings import CanarySettings, DeadlineSettings, PolicySettings
+from stream_infer.decide.settings import CanarySettings, DeadlineSettings, PolicySettings, SegmentSettings
 from stream_infer.features.settings import WIDE, Aggregate, FeatureSettings, Input, LookupSettings
 from stream_infer.feedback_settings import FeedbackSettings, RewardSettings
 from stream_infer.functions import BreakerSettings, FunctionSettings, OutsideSettings
@@ -170,7 +170,13 @@ def policy_settings(stage: Section) -> PolicySettings:
         prior=(prior[0], prior[1]),
         share_min=stage.number("share_min"),
         seed=stage.integer("seed"),
+        segment=_segment(stage),
     )
+
+
+def _segment(stage: Section) -> SegmentSettings | None:
+    by = stage.maybe_text("segment")
+    return None if by is None else SegmentSettings(by, stage.integer("segments_max"), stage.integer("segment_prior_rows"))
 
 
 def attribution_settings(stage: Section) -> AttributionSettings:
@@ -193,6 +199,8 @@ def _canary(stage: Section) -> CanarySettings:
         rejects_above=stage.number("rejects_above"),
         differ_by=stage.maybe_number("differ_by"),
         differ_share_max=stage.number("differ_share_max"),
+        reward_below=stage.maybe_number("reward_below"),
+        latency_above=stage.maybe_number("latency_above"),
     )
 
 

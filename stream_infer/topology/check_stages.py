@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stream_infer.topology import columns as col
+from stream_infer.topology.check_bandit import check_bandit
 from stream_infer.topology.check_batches import check_costs, check_deadline
 from stream_infer.topology.check_calls import check_flow, check_function
 from stream_infer.topology.check_composed import check_routes
@@ -78,7 +79,7 @@ def _check_decider(spec: Spec, stage: Section, before: Columns | None, of: str, 
     check_inputs(spec, stage, models, before, found)
     check_routes(spec, models, before, of, found)
     check_deadline(stage, found)
-    check_rollout(stage, before, of, found)
+    check_rollout(spec, stage, before, of, found)
     check_costs(spec, stage, models, before, found)
     for setting in ("arms", "shadow"):
         seen: set[str] = set()
@@ -89,20 +90,8 @@ def _check_decider(spec: Spec, stage: Section, before: Columns | None, of: str, 
                 )
             elif isinstance(item.data, str):
                 seen.add(item.data)
-    share, arms = stage.maybe_number("share_min"), len(stage.items("arms"))
-    if share is not None and arms and share * arms > 1:
-        value = stage.get("share_min")
-        assert value is not None
-        found.at(
-            value,
-            f"{stage.label}: {arms} arms cannot each keep {share:g} of the rows",
-            expected=f"at most {1 / arms:.4g}",
-            fix="lower `share_min`",
-        )
-    policy = stage.section("policy")
-    prior = policy.get("prior") if policy is not None else None
-    if prior is not None and isinstance(prior.data, list) and len(prior.data) > 2:
-        found.at(prior, f"{stage.label}: `prior` has {len(prior.data)} numbers", expected="two: wins, losses", fix="write `prior: [1, 1]`")
+    if stage.kind == "bandit":
+        check_bandit(stage, before, of, found)
 
 
 def _check_feedback(stage: Section, columns: dict[str, Columns | None], found: Findings) -> None:

@@ -102,6 +102,8 @@ def _step(plan: Plan, step: Step) -> str:
 def _decide(plan: Plan, step: DecideStep) -> str:
     which = f"{step.policy.kind} over {', '.join(step.arms)}" if len(step.arms) > 1 else f"model {step.arms[0]}"
     share = f", each at least {step.policy.share_min:g}" if step.policy.share_min else ""
+    if step.policy.segment is not None:
+        share += f", apart for each {step.policy.segment.by} (at most {step.policy.segment.segments_max})"
     where = f" where {step.where.field} {step.where.operator} {_literal(step.where.literal)}" if step.where else ""
     shadows = f"; in the shadow: {', '.join(step.shadows)}" if step.shadows else ""
     target = f"; answers go to {plan.streams[step.emits_to].topic}" if step.emits_to else ""

@@ -33,6 +33,9 @@ def full(spec: Spec) -> str:
     return "\n".join(lines) + "\n"
 
 
+_ONLY_WITH = {"segments_max": "segment", "segment_prior_rows": "segment", "differ_share_max": "differ_by"}
+
+
 def _settings(section: Section) -> list[tuple[str, Value]]:
     """Settings in the order of the reference; where no place is known, in the order of the file."""
     place = PLACES.get(section.place)
@@ -44,6 +47,8 @@ def _matters(section: Section, name: str, value: Value) -> bool:
     """Whether a default says anything: settings without meaning for a kind of feature would be refused when read again."""
     if isinstance(value.data, Section):
         return bool(_settings(value.data))
+    if (needed := _ONLY_WITH.get(name)) is not None:
+        return section.has(needed)
     return section.place != "aggregate" or has_meaning(section, name)
 
 
