@@ -81,6 +81,11 @@ class Sizing:
         curve = self._curves[model].curve()
         return curve.estimate(rows) if self.live and curve.sizes else float(rows)
 
+    def known_seconds(self, model: str, rows: int) -> float:
+        """What a pass of a model takes as of now; 0 where that may not be said: not live, nothing measured, a model made of others."""
+        curve = self._curves[model].curve() if self.live and model in self._curves else None
+        return curve.estimate(rows) if curve is not None and curve.sizes else 0.0
+
     def together(self, model: str, slack_ms: float | None) -> tuple[int, str]:
         """(the most rows that forwards of several tasks make together, what a pass of so many is called). slack_ms: of the oldest.
 

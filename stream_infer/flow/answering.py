@@ -131,6 +131,8 @@ class Answering:
         elif isinstance(step, FeedbackStep):
             joining = Joining(plan, self._partition, step, self.context.width)
             self.joins.append(joining)
+            if self._effects.canary is not None and self._effects.canary.judges_rewards:
+                joining.hear = self._effects.canary.rewarded
             self.stores[step.name] = joining.join
         return None
 
@@ -197,6 +199,12 @@ class Answering:
         """The published versions of a model that this task may still ask for."""
         return self._effects.used(model, self.line.choices())
 
+    def passed(self, model: str, rows: int, seconds: float) -> None:
+        """Live, a forward pass of a model with so many rows took so long."""
+        canary = self._effects.canary
+        if canary is not None and self._sizing is not None:
+            canary.passed(model, seconds, self._sizing.known_seconds(canary.champion, rows))
+
     def waiting(self) -> bool:
         """Whether the chunk that was begun first is still on its way."""
         return self.line.waiting()
@@ -228,7 +236,7 @@ class Answering:
     def finish(self) -> list[Command]:
         """Answers, decision log, feedback and rejects of the chunk that was begun first."""
         begun = self.line.take()
-        chunk, choice = begun.chunk, begun.choice
+        chunk, choice, canary = begun.chunk, begun.choice, self._effects.canary
         commands: list[Command] = []
         rejects = [row for rows in rejected_rows(chunk) for row in self._own(rows)]
         commands += self.rejects.emit(rejects, "read")
@@ -236,8 +244,8 @@ class Answering:
         decisions = None
         if choice is not None and self.deciding is not None:
             ok = answered(choice)
-            if self._effects.canary is not None:
-                self._effects.canary.answered(chunk.number, choice, ok)
+            if canary is not None:
+                canary.answered(choice, ok)
             context = self.context.matrix(choice)
             commands += self._answer(begun, choice, ok, context)
             decisions = decided(choice, ok, self.deciding.emitter.answers(choice).floats(), context)
@@ -257,6 +265,8 @@ class Answering:
                 decisions = both(decisions, self._declined(rows))
         for joining in self.joins:
             commands += joining.take(chunk, decisions, self.rejects, self.stats)
+        if canary is not None:
+            canary.ended(chunk.number)
         return commands
 
     def _own(self, rows: Rows) -> list[Bad]:
@@ -333,4 +343,3 @@ class Answering:
         if self._repartitioner is not None and isinstance(extra, dict):
             self._repartitioner.marked = extra["repartitioned"]
         return self._effects.restored()
-

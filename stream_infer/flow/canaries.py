@@ -1,6 +1,7 @@
 """flow.canaries: the canary of a task: which share the challenger has now, and what of it is told. rollouts → *canaries* → deciding.
 
-Each task goes through the steps by its own event time. A task that rolls back tells so, and live all others follow.
+Each task goes through the steps by its own event time, and judges by its own rows. A task that rolls back tells so, with the figures that
+decided it, and live all others follow. Times of passes are known live alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.decide.canary import CHALLENGER, CHAMPION, CanaryState, Counts
+from stream_infer.decide.canary import CanaryState
+from stream_infer.decide.evidence import CHALLENGER, CHAMPION, Counts, Finding
+from stream_infer.feedback import Joined
 from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command
 from stream_infer.flow.rollouts import Rollouts
@@ -29,6 +32,7 @@ class Canary:
         self._step, self._settings, self._rollouts, self._version = step, step.policy.canary, rollouts, version
         self.state = CanaryState()
         self._fresh = True
+        self._counts = Counts()  # of the chunk that is being answered
 
     @property
     def name(self) -> str:
@@ -44,6 +48,7 @@ class Canary:
         """A chunk is about to be decided on: by hand, by a new challenger, or by its time the shares may change."""
         before = self.state
         standing = self._rollouts.standing(self._step.name)
+        now = self.state.policy
         versions = (self._version(self._step.arms[CHAMPION]), self._version(self._step.arms[CHALLENGER]))
         why = ""
         if standing.number > before.number:
@@ -55,20 +60,23 @@ class Canary:
         self.state = replace(self.state, versions=versions)
         self.state, moved = self.state.at(self._settings, chunk, now_ms)
         self._fresh = True
-        if not why and not moved:
+        if self.state.policy == now:
             return []
-        return [self._rollouts.tell(self._told(REVERTED if self.state.step == -1 else STEP, moved or why))]
+        what = REVERTED if self.state.step == -1 else STEP
+        return [self._rollouts.tell(self._told(what, moved if moved.why else Finding(why), now_ms))]
 
     def _by_hand(self, shares: tuple[tuple[str, float], ...]) -> CanaryState:
         share = dict(shares).get(self._step.arms[CHALLENGER])
         return self.state.turned(0) if share is None else self.state.turned(-2, by_hand=share)
 
-    def _told(self, what: str, why: str) -> Told:
+    def _told(self, what: str, found: Finding, at_ms: int | None) -> Told:
         topic, partition, offset = self._rollouts.place()
         _, shares = self.policy()
         named = tuple(zip(self._step.arms, shares.tolist(), strict=True))
         state, section = self.state, self._rollouts.section
-        return Told(self._step.name, what, state.number, state.policy, section, topic, partition, offset, why, named)
+        return Told(
+            self._step.name, what, state.number, state.policy, section, topic, partition, offset, found.why, named, found.figures, at_ms
+        )
 
     def heard(self, told: Told) -> list[Command]:
         """Another task rolled back: so do we, if it is about the same challenger."""
@@ -78,10 +86,11 @@ class Canary:
             return []
         self.state = self.state.turned(-1)
         self._fresh = True
-        return [self._rollouts.tell(self._told(STEP, f"{told.section}[{told.partition}] rolled back: {told.why}"))]
+        found = Finding(f"{told.section}[{told.partition}] rolled back: {told.why}", told.figures)
+        return [self._rollouts.tell(self._told(STEP, found, told.at_ms))]
 
-    def answered(self, chunk: int, choice: Choice, ok: Bools) -> None:
-        """A chunk was answered. ok: bool[rows], False for rejected ones."""
+    def answered(self, choice: Choice, ok: Bools) -> None:
+        """A chunk was answered; ended() follows. ok: bool[rows], False for rejected ones."""
         arms, faults = choice.arm, ~ok
         new = arms == CHALLENGER
         compared = differing = 0
@@ -93,8 +102,41 @@ class Canary:
                 differing = int(np.count_nonzero(apart > self._settings.differ_by))
         rows = (int(np.count_nonzero(~new)), int(np.count_nonzero(new)))
         rejected = (int(np.count_nonzero(faults & ~new)), int(np.count_nonzero(faults & new)))
-        self.state = self.state.counted(chunk, Counts(rows, rejected, compared, differing))
+        self._counts = Counts(rows, rejected, compared, differing)
+
+    def ended(self, chunk: int) -> None:
+        """A chunk is over, and its feedback has met its decisions."""
+        counts, self._counts = self._counts, Counts()
+        if counts != Counts() or self.state.gathered != self.state.judged:
+            self.state = self.state.counted(chunk, counts)
+            self._fresh = True
+
+    @property
+    def judges_rewards(self) -> bool:
+        """Whether rewards count."""
+        return self._settings.reward_below is not None
+
+    def rewarded(self, joined: Joined) -> None:
+        """Decisions met their feedback. Those count that the two might have had, since this challenger's trial began."""
+        known = ~np.isnan(joined.rewards) & (joined.propensity < 1.0) & (joined.policy_version >= self.state.since)
+        if known.any():
+            gathered = self.state.gathered
+            rewards = gathered.rewards.then(joined.arm[known], joined.rewards[known], joined.propensity[known])
+            self.state = replace(self.state, gathered=replace(gathered, rewards=rewards))
+            self._fresh = True
+
+    def passed(self, model: str, seconds: float, champion_s: float) -> None:
+        """Live, a forward pass of a model took so long; champion_s: what the champion takes for as many rows."""
+        if self._settings.latency_above is None or model != self._step.arms[CHALLENGER] or champion_s <= 0.0:
+            return
+        gathered = self.state.gathered
+        self.state = replace(self.state, gathered=replace(gathered, times=gathered.times.then(seconds, champion_s)))
         self._fresh = True
+
+    @property
+    def champion(self) -> str:
+        """The model that the challenger is measured against."""
+        return self._step.arms[CHAMPION]
 
     # -- Store -----------------------------------------------------------------------------------------------------------------
 
@@ -129,4 +171,3 @@ def split_shares(step: DecideStep, rollouts: Rollouts) -> tuple[int, Floats]:
     by_hand = dict(standing.shares)
     shares = [by_hand[arm] for arm in step.arms] if by_hand else list(step.policy.shares)
     return standing.number, np.array(shares)
-

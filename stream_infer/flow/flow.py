@@ -241,6 +241,8 @@ class Flow:
         outputs = notice.outputs if isinstance(notice, ForwardDone) else None
         reason = notice.reason if isinstance(notice, ForwardFailed) else ""
         if isinstance(notice, ForwardDone) and notice.passed is not None:
+            if self.sizing.live and isinstance(task.work, Answering):
+                task.work.passed(model, notice.passed.rows + notice.passed.padded, notice.passed.seconds)
             self._passed(model, notice.passed)
         place = notice.place if isinstance(notice, ForwardDone) else None
         return self._numbered(task, task.answered(notice.job, outputs, reason, self._now, place))

@@ -31,7 +31,8 @@ class Change:
     """name: of a model or stage. number: of the change; what: one of WORDS; version: which is published or is to answer.
 
     effective_ms: event time from which it holds in a deterministic run; live it holds as soon as it is read and installed.
-    writer: names the writing, so that it knows its own record again. shares: of a stage, by arm. golden: see manifest.
+    writer: names the writing, so that it knows its own record again. shares: of a stage, by arm. golden: see manifest. payload: with a pin
+    to a version that was learned, the version as the models topic held it, for the topic forgets.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Change:
     manifest: Manifest | None = None
     golden: bytes = b""
     shares: tuple[tuple[str, float], ...] = ()
+    payload: bytes = b""
 
     def to_bytes(self) -> bytes:
         """One JSON object."""
@@ -63,6 +65,8 @@ class Change:
             given["manifest"] = self.manifest.json()
         if self.golden:
             given["golden"] = base64.b64encode(self.golden).decode()
+        if self.payload:
+            given["payload"] = base64.b64encode(self.payload).decode()
         if self.shares:
             given["shares"] = dict(self.shares)
         return orjson.dumps(given)
@@ -72,7 +76,8 @@ class Change:
 class Told:
     """What a task wrote. what: one of TOLD; number: of the change that it comes of; from offset of topic[partition] on, if it took effect.
 
-    version: of a model, or the policy's within this task. section: of the task.
+    version: of a model, or the policy's within this task. section: of the task. Of a canary: figures, those that decided; at_ms, the event
+    time of the first row with these shares.
     """
 
     name: str
@@ -85,6 +90,8 @@ class Told:
     offset: int
     why: str = ""
     shares: tuple[tuple[str, float], ...] = ()
+    figures: tuple[tuple[str, float], ...] = ()
+    at_ms: int | None = None
 
     def to_bytes(self) -> bytes:
         """One JSON object."""
@@ -100,8 +107,12 @@ class Told:
             "offset": self.offset,
             "why": self.why,
         }
+        if self.at_ms is not None:
+            given["event_ms"] = self.at_ms
         if self.shares:
             given["shares"] = dict(self.shares)
+        if self.figures:
+            given["figures"] = dict(self.figures)
         return orjson.dumps(given)
 
 
@@ -114,13 +125,14 @@ def read_record(value: bytes) -> Change | Told | None:
         what, shares = given["what"], tuple((str(arm), float(share)) for arm, share in given.get("shares", {}).items())
         if what in TOLD:
             plain = {name: given[name] for name in ("name", "what", "version", "topic", "partition", "offset", "why")}
-            return Told(**plain, number=given["of"], section=given["who"].rsplit("[", 1)[0], shares=shares)
+            figures, section = tuple(given.get("figures", {}).items()), given["who"].rsplit("[", 1)[0]
+            return Told(**plain, number=given["of"], section=section, shares=shares, figures=figures, at_ms=given.get("event_ms"))
         if what not in WORDS:
             return None
         manifest = Manifest.from_json(given["manifest"]) if "manifest" in given else None
-        golden = base64.b64decode(given.get("golden", ""), validate=True)
+        golden, payload = (base64.b64decode(given.get(name, ""), validate=True) for name in ("golden", "payload"))
         plain = {name: given[name] for name in ("name", "number", "what", "version", "who", "why", "effective_ms", "writer")}
-        return Change(**plain, manifest=manifest, golden=golden, shares=shares)
+        return Change(**plain, manifest=manifest, golden=golden, shares=shares, payload=payload)
     except (orjson.JSONDecodeError, binascii.Error, KeyError, TypeError, ValueError, AttributeError) as error:
         raise model_error("the record is no change", "changes topic", got=repr(value[:200]), expected="JSON of a change") from error
 

@@ -16,7 +16,8 @@ from stream_infer.models.linear import LinearModel
 class SimForwarder:
     """A Forwarder whose answers come one by one. draw(n): a whole number below n, which of the open passes ends next.
 
-    held: while True, nothing ends (a model that takes long). stalled: models whose passes do not end. load: makes published versions, or
+    held: while True, nothing ends (a model that takes long). stalled: models whose passes do not end. seconds: what the passes of a model
+    are said to take, 0 where nothing is said. load: makes published versions, or
     raises; one or none of those asked for is there per call of finished().
     """
 
@@ -28,6 +29,7 @@ class SimForwarder:
         self._open: list[Forward] = []
         self.held = False
         self.stalled: set[str] = set()
+        self.seconds: dict[str, float] = {}
 
     def install(self, command: Install) -> None:
         """Load a learned version; begin with a published one."""
@@ -71,7 +73,8 @@ class SimForwarder:
         model = self._models[command.model] if command.version == 0 else self._learned.get(name) or self._published[name]
         try:
             outputs = answer(model, command.matrix, command.explain)
-            passed = Pass(len(command.matrix), 0.0, why=NOTHING_WAITS) if command.explain is None else None
-            return ForwardDone(command.job, outputs, 0.0, passed)
+            seconds = self.seconds.get(command.model, 0.0)
+            passed = Pass(len(command.matrix), seconds, why=NOTHING_WAITS) if command.explain is None else None
+            return ForwardDone(command.job, outputs, seconds, passed)
         except Exception as error:  # noqa: BLE001 — a model is the user's code; whatever it raises spoils its rows only
             return ForwardFailed(command.job, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")

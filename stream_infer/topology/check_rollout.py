@@ -5,16 +5,18 @@ from __future__ import annotations
 from stream_infer.topology import columns as col
 from stream_infer.topology.check_models import check_inputs
 from stream_infer.topology.columns import Columns, check_column
+from stream_infer.topology.parts import COMPOSED
 from stream_infer.topology.values import Findings, Section, Spec
 
 
-def check_rollout(stage: Section, before: Columns | None, of: str, found: Findings) -> None:
+def check_rollout(spec: Spec, stage: Section, before: Columns | None, of: str, found: Findings) -> None:
     """What a split or canary stage says of itself."""
     check_column(found, stage.label, stage.get("by"), before, col.A_KEY, of=of)
     if stage.kind == "split":
         _check_shares(stage, found)
     elif stage.kind == "canary":
         _check_canary(stage, found)
+        _check_evidence(spec, stage, found)
 
 
 def check_shadow(spec: Spec, stage: Section, before: Columns | None, of: str, found: Findings) -> None:
@@ -60,3 +62,19 @@ def _check_canary(stage: Section, found: Findings) -> None:
     if share is not None and "differ_share_max" in stage.given and "differ_by" not in stage.given:
         what = f"{stage.label}: `differ_share_max` without `differ_by`"
         found.at_name(share, what, expected="both, or neither", fix="add `differ_by: …`")
+
+
+def _check_evidence(spec: Spec, stage: Section, found: Findings) -> None:
+    """What is judged is also known: rewards come by a feedback stage, times are those of models that are loaded."""
+    below, above = stage.get("reward_below"), stage.get("latency_above")
+    name = next(name for name, other in spec.stages.items() if other is stage)
+    told = any(feedback.maybe_text("predictions") == name for _, feedback in spec.stages_of("feedback"))
+    if below is not None and not told:
+        what = f"{stage.label}: `reward_below`, and nobody tells what its answers earned"
+        fix = f"add `outcome: {{kind: feedback, predictions: {name}, …}}`"
+        found.at_name(below, what, expected="a feedback stage with its `predictions`", fix=fix)
+    for role in ("champion", "challenger"):
+        model = spec.models.get(stage.maybe_text(role) or "")
+        if above is not None and model is not None and model.kind in COMPOSED:
+            what = f"{stage.label}: `latency_above`, and the {role} is made of other models"
+            found.at_name(above, what, expected="two models with passes of their own", fix="remove `latency_above`")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from stream_infer.decide.policy import draw
 from stream_infer.hashing import hash64, uniform
 from stream_infer.models.rollout import RESTART, REVERTED, SHARE, STEP, Change, Told, read_record
-from stream_infer.records import Text
+from stream_infer.records import Floats, Matrix, Text
+from stream_infer.sim.forwarding import SimForwarder
 from tests.support_flow import Flawed, Pay, models_of, payment, plan_of
 
 MODELS = """
@@ -126,3 +128,97 @@ def test_a_deterministic_run_repeats_every_step() -> None:
         found.append([read.value for read in pay.predictions()])
         assert {round(row["propensities"][1], 6) for row in rows(pay)} == {0.2, 0.5, 1.0}
     assert found[0] == found[1]
+
+
+JUDGED = (
+    CANARY.replace("rows_min: 20", "rows_min: 20, reward_below: 0.05")
+    + "  outcome: {kind: feedback, predictions: score, feedback: told, on: payment, label: truth, wait_s_max: 200, reward: {value: {}}}\n"
+)
+
+
+def earned(pay: Pay, known: set[str], new: float) -> None:
+    """Feedback on what was answered since: old earns 0.8."""
+    for row in rows(pay):
+        if row["prediction_id"] not in known:
+            known.add(row["prediction_id"])
+            truth = new if row["arm"] == "new" else 0.8
+            pay.send("told", {"payment": row["prediction_id"], "card": "a", "truth": truth, "at_ms": row["event_time"] + 1000})
+
+
+@pytest.mark.parametrize(("new", "last"), [(0.8, 1.0), (0.1, 0.0)])
+def test_a_challenger_is_judged_by_what_it_earns(new: float, last: float) -> None:
+    pay, known = Pay(plan_of(JUDGED)), set[str]()
+    worker = pay.worker(chunk_rows_max=16)
+    for first in range(0, 1500, 50):
+        pay.send("payments", *(payment(n, shop=f"s{n}") for n in range(first, first + 50)))
+        pay.step(worker, times=10)
+        earned(pay, known, new)
+        pay.step(worker, times=10)
+        if first == 700:  # its state outlives its worker
+            worker.close()
+            worker = pay.worker("1", chunk_rows_max=16)
+    assert rows(pay)[-1]["propensities"][1] == last
+    records = told(pay)
+    assert [t.what for t in records] == ([REVERTED] if new < 0.8 else [STEP, STEP])
+    if new < 0.8:
+        figures = dict(records[0].figures)
+        assert figures["reward_difference"] + figures["radius"] < -0.05
+        assert figures["reward_mean_challenger"] == pytest.approx(0.1)
+        assert figures["reward_mean_champion"] == pytest.approx(0.8)
+        assert figures["rewarded_challenger"] >= 20
+        first = next(row for row in rows(pay) if row["policy_version"] == records[0].version)
+        assert (records[0].offset, records[0].at_ms) == (first["source_offset"], first["event_time"])
+        assert read_record(records[0].to_bytes()) == records[0]
+
+
+def test_a_deterministic_run_judges_alike_however_it_is_read() -> None:
+    """The truth is the amount, which `old` answers with; the reward is the same for both arms, but for the prediction itself."""
+    text = JUDGED.replace("reward: {value: {}}", "reward: {closeness: {scale: 10}}").replace("wait_s_max: 200", "wait_s_max: 5")
+    found = []
+    for seed, slow in ((0, 0.0), (1, 0.9), (2, 0.6)):
+        plan = plan_of(text)
+        models = models_of(plan)
+        models["new"] = Off(("amount",))
+        pay = Pay(plan, models, seed=seed)
+        pay.send("payments", *(payment(n, shop=f"s{n}") for n in range(800)))
+        pay.send("told", *({"payment": f"p{n}", "card": "a", "truth": float(n), "at_ms": n * 1000 + 700} for n in range(800)))
+        pay.broker.slow_fetch_share = slow
+        worker = pay.worker(deterministic=True, chunk_rows_max=16)
+        pay.settle(worker)
+        found.append(([read.value for read in pay.predictions()], [t.to_bytes() for t in told(pay)]))
+        assert [t.what for t in told(pay)] == [REVERTED]
+    assert found[0] == found[1] == found[2]
+
+
+class Off:
+    """Answers 8 more than it should."""
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self.columns, self.outputs, self.digest = columns, 1, "e" * 64
+
+    def forward(self, x: Matrix) -> Floats:
+        return x[:, :1].astype(np.float64) + 8.0
+
+
+def test_live_slow_passes_roll_back_and_a_deterministic_run_does_not_ask() -> None:
+    text = CANARY.replace("every_s: 100, rows_min: 20", "every_s: 10000, rows_min: 20, latency_above: 1.5")
+    for slow, deterministic in ((0.010, False), (0.001, False), (0.010, True)):
+        plan = plan_of(text)
+        pay = Pay(plan, models_of(plan))
+        worker = pay.worker(deterministic=deterministic, chunk_rows_max=16)
+        forwarder = worker._forwarder
+        assert isinstance(forwarder, SimForwarder)
+        forwarder.seconds = {"old": 0.001, "new": slow}
+        if deterministic:
+            pay.send("payments", *(payment(n, shop=f"s{n}") for n in range(3000)))
+            pay.settle(worker)
+        else:
+            for first in range(0, 3000, 50):
+                pay.send("payments", *(payment(n, shop=f"s{n}") for n in range(first, first + 50)))
+                pay.step(worker, times=10)
+        bad = slow > 0.001 and not deterministic
+        assert [t.what for t in told(pay)] == ([REVERTED] if bad else [])
+        if bad:
+            figures = dict(told(pay)[-1].figures)
+            assert figures["latency_ratio"] - figures["radius"] > 1.5
+            assert figures["passes"] >= 100
