@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream_infer.cli_check_model import add_check
+from stream_infer.decide.composed import phases
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.topology.plan import Plan
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stream_infer.edge.control import Control
     from stream_infer.models.rollout import Book, Change
 
+PAYLOAD_BYTES_MAX = 700_000  # a topic takes records of 1,048,588 bytes by default, and in JSON three bytes become four
 Loads = Callable[[Path], Plan]
 Reaches = Callable[[], str]
 
@@ -66,7 +68,7 @@ def add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser], lo
     for name, help_text in (
         ("promote", "let a version answer (default: the newest)"),
         ("rollback", "let the version that answered before answer again"),
-        ("pin", "let a version answer, and refuse every other until --off"),
+        ("pin", "let a version answer, and refuse every other until --off; also of a model that learns (`versions_kept`)"),
     ):
         made = changes(name, _turn, help_text)
         made.add_argument("version", type=int, nargs="?", help="0 is the topology's own file")
@@ -133,11 +135,42 @@ def _publish(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -> int:
 
 def _turn(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -> int:
     from stream_infer.edge.control import Control
-    from stream_infer.models.rollout import UNPIN
+    from stream_infer.models.rollout import PIN, UNPIN
 
+    if wanted.what == PIN and wanted.name in plan.models and plan.models[wanted.name].learns is not None:
+        _pin_learned(wanted, plan, bootstrap)
+        return 0
     _versioned(plan, wanted.name)
     _turned(Control(plan, bootstrap), wanted, UNPIN if wanted.off else wanted.what, wanted.version)
     return 0
+
+
+def _pin_learned(wanted: argparse.Namespace, plan: Plan, bootstrap: str) -> None:
+    """Hold a model that learns at a version, which goes along in the record: tasks need not have it any more, nor the models topic."""
+    from stream_infer.edge.control import Control
+    from stream_infer.models.rollout import PIN, UNPIN, Change
+
+    name = wanted.name
+    if plan.models[name].versions_kept is None:
+        fix = "add `versions_kept: 1` to the model, and restart the topology once"
+        raise EnvironmentMissing(f"model {name} learns, and nobody follows changes of it", expected="`versions_kept`", fix=fix)
+    control = Control(plan, bootstrap)
+    if wanted.off:
+        change = control.change(lambda book: Change(name, 0, UNPIN, book.wanted(name)[0], _who(wanted), wanted.why))
+        print(f"{name} is no longer pinned (change {change.number}): the newest that it learned answers")
+        return
+    versions = control.learned(name)
+    meant = max(versions, default=None) if wanted.version is None else wanted.version
+    if meant is None or meant not in versions:
+        known = ", ".join(f"v{number}" for number in sorted(versions)) or "none yet"
+        got = "no version yet" if meant is None else f"v{meant}"
+        expected = f"one that {plan.models_topic} still holds: {known}"
+        raise EnvironmentMissing(f"model {name} cannot be pinned to it", got=got, expected=expected)
+    if len(versions[meant]) > PAYLOAD_BYTES_MAX:
+        got = f"v{meant} of {len(versions[meant]):,} bytes"
+        raise EnvironmentMissing(f"model {name}: the version is too large for a record", got=got, expected=f"at most {PAYLOAD_BYTES_MAX:,}")
+    change = control.change(lambda _: Change(name, 0, PIN, meant, _who(wanted), wanted.why, payload=versions[meant]))
+    print(f"{name} is pinned to v{meant} (change {change.number}); `models show` tells from which offsets")
 
 
 def _turned(control: Control, wanted: argparse.Namespace, what: str, version: int | None) -> None:
@@ -202,7 +235,13 @@ def _shares(given: dict[str, float], arms: tuple[str, ...]) -> tuple[tuple[str, 
 
 
 def _versioned(plan: Plan, name: str) -> None:
-    known = [model for model, settings in plan.models.items() if settings.versions_kept is not None]
+    known = [model for model, settings in plan.models.items() if settings.versions_kept is not None and settings.learns is None]
+    if name in plan.models and plan.models[name].learns is not None:
+        what = f"model {name} learns: it makes its versions itself"
+        raise EnvironmentMissing(what, expected="a model with `artifact` and `versions_kept`", fix="`models pin` holds it at one of them")
+    if name in plan.composed:
+        parts = ", ".join(dict.fromkeys(part for phase in phases(plan.composed[name]) for part in phase))
+        raise EnvironmentMissing(f"model {name} is made of others, and has no version of its own", fix=f"name one of those: {parts}")
     if name not in known:
         fix = f"add `versions_kept: 1` to the model, and restart the topology once; there are: {', '.join(known) or 'none'}"
         raise EnvironmentMissing(f"model {name}: no version of it can be published", expected="a model with `versions_kept`", fix=fix)

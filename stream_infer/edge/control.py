@@ -21,6 +21,7 @@ from stream_infer.edge.secrets import resolved
 from stream_infer.edge.topics import create_topics
 from stream_infer.errors import EnvironmentMissing, StreamInferError
 from stream_infer.models.rollout import Book, Change
+from stream_infer.models.version import ModelVersion
 from stream_infer.topology.plan import Plan
 
 TRIES = 20  # each is lost only to somebody else's change
@@ -69,6 +70,19 @@ class Control:
     def book(self) -> Book:
         """What the records add up to."""
         return Book.of(entry.value for entry in self.entries())
+
+    def learned(self, name: str) -> dict[int, bytes]:
+        """The versions of a model that the models topic still holds: number → record."""
+        if not self._plan.models_topic:
+            return {}
+        transport = KafkaTransport(self._settings)
+        try:
+            batches = [fetched for fetched in transport.read((self._plan.models_topic, 0), 0) if len(fetched)]
+        finally:
+            transport.close()
+        key = name.encode()
+        records = [record for fetched in batches for record in zip(fetched.keys.raw(), fetched.values.raw(), strict=True)]
+        return {ModelVersion.from_bytes(value).version: value for mine, value in records if mine == key and value is not None}
 
     def change(self, make: Callable[[Book], Change]) -> Change:
         """Write a change and see it hold. make: the change, given how things stand; its number and writer are filled in here."""

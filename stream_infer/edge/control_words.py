@@ -34,8 +34,10 @@ def listed(plan: Plan, entries: Sequence[Entry]) -> Answer:
             "in_effect": _json(effect),
         }
         words = [f"{name}: v{wanted}", f"of {max(book.versions(name), default=0)}"]
+        if settings.learns is not None:
+            words = [f"{name}: v{wanted}" if pinned else f"{name}: the newest that it learned"]
         words += ["pinned"] if pinned else []
-        behind = sorted({told.version for told in effect.values() if told.version != wanted})
+        behind = sorted({told.version for told in effect.values() if told.version != wanted and (pinned or settings.learns is None)})
         words += [f"but v{', v'.join(map(str, behind))} still answers in some partition" for _ in behind[:1]]
         words += [f"due: {'; '.join(late[name])}"] if name in late else []
         lines.append("  ".join(words))
@@ -61,7 +63,9 @@ def shown(plan: Plan, entries: Sequence[Entry], name: str) -> Answer:
     wanted, pinned = book.wanted(name)
     late = due(plan, book).get(name, ())
     effect = in_effect(book, name)
-    head = f"{name}: v{wanted} is to answer" + (", pinned" if pinned else "") if name in plan.models else name
+    learns = name in plan.models and plan.models[name].learns is not None
+    meant = f"v{wanted}" if pinned or not learns else "the newest that it learned"
+    head = f"{name}: {meant} is to answer" + (", pinned" if pinned else "") if name in plan.models else name
     lines = [head, *(f"  due: {why}" for why in late)]
     lines += [
         f"  v{told.version} from partition {told.partition} offset {told.offset} ({told.topic})" for _, told in sorted(effect.items())

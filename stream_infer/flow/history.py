@@ -43,7 +43,7 @@ class History:
             return Version(made, Install(name, number, b"", manifest, published.golden))
         if self._learned is None:
             self._learned = self._read_models()
-        found = self._learned.get((name, number))
+        found = self._learned.get((name, number)) or self._pinned(name, number)
         if found is None:
             raise self._gone(name, number)
         version = ModelVersion.from_bytes(found)
@@ -73,6 +73,11 @@ class History:
         if model is None or model.versions_kept is None or not self._plan.changes_topic:
             return None
         return next((c for c in self._changes().changes.get(name, []) if c.version == number and c.manifest is not None), None)
+
+    def _pinned(self, name: str, number: int) -> bytes | None:
+        """A learned version that was pinned outlives the models topic."""
+        pins = self._changes().changes.get(name, ())
+        return next((change.payload for change in pins if change.version == number and change.payload), None)
 
     def _changes(self) -> Book:
         if self._book is None:

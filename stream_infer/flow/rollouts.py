@@ -24,8 +24,6 @@ from stream_infer.models.rollout import FAILED, IN_EFFECT, Change, Standing, Tol
 from stream_infer.records import Fetched, Text
 from stream_infer.state import pack_text
 
-Shares = tuple[tuple[str, float], ...]
-
 
 def read_changes(fetched: Fetched, *, at_once: bool, begin: int, end: int | None) -> tuple[Rows, None]:
     """Rows of changes (column `change`: their bytes). end: those from here on came after a deterministic run began, and are not for it.
@@ -140,10 +138,14 @@ class Rollouts:
         self._changed.add(name)
         return standing
 
-    def _tell(self, name: str, what: str, version: int, why: str, shares: Shares = ()) -> list[Command]:
+    def _tell(self, name: str, what: str, version: int, why: str) -> list[Command]:
+        return [self.tell_of(name, what, version, why)]
+
+    def tell_of(self, name: str, what: str, version: int, why: str) -> Produce:
+        """That a version is in effect from here on, or cannot be."""
         topic, partition, offset = self.place()
-        told = Told(name, what, self.standing(name).number, version, self.section, topic, partition, offset, why, shares)
-        return [self.tell(told)]
+        told = Told(name, what, self.standing(name).number, version, self.section, topic, partition, offset, why)
+        return self.tell(told)
 
     def tell(self, told: Told) -> Produce:
         """A record for the changes topic."""

@@ -17,7 +17,7 @@ from stream_infer.flow.rows import Rows
 from stream_infer.flow.stations import Begun
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static, VersionTable
-from stream_infer.models.rollout import Change, Told, read_record
+from stream_infer.models.rollout import IN_EFFECT, PIN, UNPIN, Change, Told, read_record
 from stream_infer.records import Floats, Text
 from stream_infer.state import Store
 from stream_infer.topology.plan import DecideStep, Plan, SectionPlan
@@ -35,7 +35,7 @@ class TakingEffect:
         self.rollouts: Rollouts | None = None
         self.canary: Canary | None = None
         if any(i.stream == CHANGES for i in section.inputs):
-            kept = {name: model.versions_kept for name, model in plan.models.items() if model.versions_kept is not None}
+            kept = {name: m.versions_kept for name, m in plan.models.items() if m.versions_kept is not None and m.learns is None}
             self.rollouts = Rollouts(kept, section.name, plan.changes_topic, deterministic=deterministic)
             self.stores[CHANGES] = self.table.rollouts = self.rollouts
 
@@ -73,6 +73,8 @@ class TakingEffect:
         for blob in column.raw():
             assert blob is not None
             version = self.table.apply(blob)
+            if version is None:
+                continue
             self._stats.version(version.name, version.version)
             if version.name in self._models:
                 commands.append(Install(version.name, version.version, version.payload))
@@ -87,12 +89,27 @@ class TakingEffect:
         for blob in column.raw():
             record = read_record(blob or b"")
             if isinstance(record, Change):
+                holds = self.rollouts.standing(record.name).holds(record)
                 commands += self.rollouts.take(record)
+                commands += self._pinned(record) if holds else []
             elif isinstance(record, Told) and self.canary is not None and record.name == self.canary.name:
                 commands += self.canary.heard(record)
         self._note()
         last = {c.model: c for c in commands if isinstance(c, Install)}
         return [c for c in commands if not isinstance(c, Install) or last[c.model] is c]
+
+    def _pinned(self, change: Change) -> list[Command]:
+        """Of a model that learns: a version answers whatever is learned meanwhile, or the newest does again."""
+        model = self._models.get(change.name)
+        if model is None or model.learns is None or change.what not in (PIN, UNPIN):
+            return []
+        assert self.rollouts is not None
+        version = self.table.pin(change.payload) if change.what == PIN else self.table.unpin(change.name)
+        if version is None:
+            return []
+        self._stats.version(version.name, version.version)
+        told = self.rollouts.tell_of(change.name, IN_EFFECT, version.version, change.why)
+        return [Install(version.name, version.version, version.payload), told]
 
     def _note(self) -> None:
         """For the status page."""

@@ -25,6 +25,7 @@ from stream_infer.records import Fetched, Text
 from stream_infer.state import pack_text
 
 MARK_KEY = b"\x00mark"
+NEWEST = "newest "  # no name of a model or stage holds a space
 
 
 def mark(next_ms: int) -> tuple[bytes, bytes]:
@@ -78,7 +79,9 @@ class VersionTable:
     def __init__(self, static: dict[str, Static]) -> None:
         self._static = static
         self._versions: dict[str, ModelVersion] = {}
+        self._newest: dict[str, ModelVersion | None] = {}  # of what is pinned: the newest that came; None: none did
         self._changed: set[str] = set()
+        self._written: set[str] = set()  # what the changelog says is pinned
         self.rollouts: Rollouts | None = None  # published versions, where the section follows them
 
     def current(self, name: str) -> tuple[int, str]:
@@ -100,12 +103,32 @@ class VersionTable:
         version = self._versions.get(name)
         return (0, b"") if version is None else (version.version, version.payload)
 
-    def apply(self, blob: bytes) -> ModelVersion:
-        """A version takes effect."""
+    def apply(self, blob: bytes) -> ModelVersion | None:
+        """A version takes effect; None where another is pinned: then it is kept for later."""
         version = ModelVersion.from_bytes(blob)
+        self._changed.add(version.name)
+        if version.name in self._newest:
+            self._newest[version.name] = version
+            return None
+        self._versions[version.name] = version
+        return version
+
+    def pin(self, blob: bytes) -> ModelVersion:
+        """This version answers, whatever comes, until unpin()."""
+        version = ModelVersion.from_bytes(blob)
+        self._newest.setdefault(version.name, self._versions.get(version.name))
         self._versions[version.name] = version
         self._changed.add(version.name)
         return version
+
+    def unpin(self, name: str) -> ModelVersion | None:
+        """The newest version answers again; None where that changes nothing."""
+        newest, pinned = self._newest.pop(name, None), self._versions.get(name)
+        self._changed.add(name)
+        if newest is None or newest == pinned:
+            return None
+        self._versions[name] = newest
+        return newest
 
     def put(self, versions: Iterable[ModelVersion]) -> None:
         """Have exactly these in use, as they were once."""
@@ -116,22 +139,34 @@ class VersionTable:
         return [self._versions[name] for name in sorted(self._versions)]
 
     def changes(self) -> tuple[Text, Text]:
-        """Store: the versions that took effect since the last call."""
+        """Store: the versions that took effect since the last call; under NEWEST and the name, what came while another was pinned."""
         names = sorted(self._changed)
         self._changed.clear()
-        return pack_text([name.encode() for name in names]), pack_text([self._versions[name].to_bytes() for name in names])
+        pinned = [name for name in names if name in self._newest or name in self._written]
+        kept = [_packed(self._newest[name]) if name in self._newest else None for name in pinned]
+        self._written = set(self._newest)
+        keys = [name.encode() for name in names if name in self._versions] + [(NEWEST + name).encode() for name in pinned]
+        return pack_text(keys), pack_text([self._versions[name].to_bytes() for name in names if name in self._versions] + kept)
 
     def restore(self, keys: Text, values: Text) -> None:
         """Store: undo changes()."""
-        for value in values.raw():
-            if value is not None:
-                self.apply(value)
+        for key, value in zip(keys.raw(), values.raw(), strict=True):
+            name = (key or b"").decode()
+            if name.startswith(NEWEST):
+                name = name.removeprefix(NEWEST)
+                self._newest.pop(name, None)
+                if value is not None:
+                    self._newest[name] = ModelVersion.from_bytes(value) if value else None
+            elif value is not None:
+                self._versions[name] = ModelVersion.from_bytes(value)
         self._changed.clear()
-        assert len(keys) == len(values)
+        self._written = set(self._newest)
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Store: every version as one block of bytes per name."""
-        return {v.name: np.frombuffer(v.to_bytes(), dtype=np.uint8) for v in self.installed()}
+        kept = {NEWEST + name: _packed(version) for name, version in self._newest.items()}
+        found = {v.name: v.to_bytes() for v in self.installed()} | kept
+        return {name: np.frombuffer(data, dtype=np.uint8) for name, data in found.items()}
 
     def load(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Store: undo snapshot()."""
@@ -139,4 +174,9 @@ class VersionTable:
 
     def bytes_used(self) -> int:
         """Store: bytes of the payloads."""
-        return sum(len(version.payload) for version in self._versions.values())
+        kept = [version for version in self._newest.values() if version is not None]
+        return sum(len(version.payload) for version in [*self._versions.values(), *kept])
+
+
+def _packed(version: ModelVersion | None) -> bytes:
+    return b"" if version is None else version.to_bytes()

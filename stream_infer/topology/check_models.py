@@ -19,10 +19,9 @@ def check_models(spec: Spec, found: Findings) -> None:
         check_batch(model, found)
         check_workers(model, found)
         kept = model.get("versions_kept")
-        if kept is not None and ("learns" in model.given or "artifact" not in model.given):
-            what = f"{model.label}: `versions_kept` of a model that " + ("learns" if "learns" in model.given else "has no artifact")
-            expected = "a model with `artifact` and without `learns`: a learner makes its versions itself"
-            found.at_name(kept, what, expected=expected, fix="remove `versions_kept`")
+        if kept is not None and not {"learns", "artifact"} & set(model.given):
+            what = f"{model.label}: `versions_kept` of a model that has no artifact and does not learn"
+            found.at_name(kept, what, expected="a model that has versions: with `artifact`, or `learns`", fix="remove `versions_kept`")
 
 
 def check_inputs(spec: Spec, stage: Section, models: list[str], columns: Columns | None, found: Findings) -> None:

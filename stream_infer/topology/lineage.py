@@ -88,7 +88,7 @@ def due(plan: Plan, book: Book) -> Mapping[str, tuple[str, ...]]:
         why = [
             f"model {name} answers with v{now}, it was trained on v{then}"
             for name in upstream(plan, model)
-            if (now := book.wanted(name)[0]) != (then := made_from.get(name, 0))
+            if plan.models[name].learns is None and (now := book.wanted(name)[0]) != (then := made_from.get(name, 0))
         ]
         if manifest is not None and manifest.features and manifest.features != (now_fed := features_digest(plan, model)):
             why.append(f"its features are defined otherwise now ({now_fed}) than when it was trained ({manifest.features})")

@@ -22,7 +22,8 @@ VERSIONS = Setting(
     "versions_kept",
     integer(low=1, high=64),
     "versions of it can be published, promoted and rolled back while it runs (`stream-infer models`); so many stay in memory beside "
-    "the one that answers, and a rollback to them is instant (default: no versions)",
+    "the one that answers, and a rollback to them is instant; a model that learns can be pinned to a version that it learned "
+    "(default: no versions)",
     "1",
 )
 CACHE = Setting("cache", section("cache"), "rows that were answered before are answered from memory", "{rows_max: 100000, ttl_s: 3600}")
