@@ -5,7 +5,8 @@ when the phase before is through, for only then is it known which rows they are 
 asked, so that a model runs once for a chunk, over the rows of all who need it, whatever came in first.
 
 Where that cannot be, since one who asks waits for the node itself (`small`, and where it is not sure a mean of `small` and `large`), the
-later one asks a *repeat*: a node of the same model that has the answers of the first, and runs for the rows that the first did not.
+later one asks a *repeat*: a node of the same model that has the answers of those before it, and runs for the rows that they did not.
+Which node answers whom is found by unfolding.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stream_infer.decide.composed import Composed, Ensemble, phases
-from stream_infer.errors import Bug
+from stream_infer.decide.unfolding import Phases, unfold
 from stream_infer.models.settings import ModelSettings
 
-Phases = Mapping[str, Sequence[Sequence[str]]]  # by model
 MEMBERS_MAX = 62  # of all ensembles that one stage asks: who is missing is told in the bits of one whole number
 
 
@@ -26,7 +26,8 @@ class Node:
     """One model in its place. key: its name among nodes, which is the model's but for repeats; repeats: the node that it has answers of.
 
     composed: None for a forward pass, whose only phase is the models that it reads, if any; the judge of an ensemble asks nobody, for it
-    reads what the members have said by then. sources: the node of each model that a forward pass reads. askers: how many phases ask it.
+    reads what the members have said by then. sources: the node of each model that a forward pass reads; judges: the ensemble whose members
+    these are; askers: how many phases ask it.
     timed: it runs only for ensembles that wait so long and no longer, so it may be left out; wait_ms_max: of the least patient of them.
     """
 
@@ -36,6 +37,7 @@ class Node:
     phases: tuple[tuple[str, ...], ...]
     repeats: str | None = None
     sources: tuple[tuple[str, str], ...] = ()
+    judges: str | None = None
     number: int = 0
     askers: int = 0
     timed: bool = False
@@ -60,32 +62,17 @@ class Graph:
     @staticmethod
     def of(roots: Sequence[str], models: Mapping[str, ModelSettings], composed: Mapping[str, Composed]) -> Graph:
         """The graph of everything that the roots need."""
-        nodes: dict[str, Node] = {}
         judges = {made.judge for made in composed.values() if isinstance(made, Ensemble)}
-
-        def add(name: str) -> None:
-            if name in nodes:
-                return
-            made = composed.get(name)
-            mine = phases(made) if made is not None else () if name in judges else _reads(models[name])
-            for phase in mine:
-                for part in phase:
-                    add(part)
-            nodes[name] = Node(name, name, made, mine)
-
-        for root in roots:
-            add(root)
-        leaves = tuple(name for name in nodes if name not in composed)
-        while (late := _late(roots, nodes)) is not None:
-            _repeat(nodes, *late)
-        after = _after(nodes)
-        if any((key, -1) in _reached_from((key, 0), after) for key in nodes):
-            raise Bug(f"models wait for each other: {', '.join(nodes)}")
+        asked = {name: () if name in judges else _reads(model) for name, model in models.items()}
+        unfolded = unfold(roots, asked | {name: phases(made) for name, made in composed.items()})
+        plain = {key: Node(key, one.model, composed.get(one.model), one.phases, one.repeats) for key, one in unfolded.items()}
+        nodes = _numbered(roots, plain)
+        leaves = tuple(node.model for node in nodes.values() if node.composed is None and node.repeats is None)
         ensembles = [node.composed for node in nodes.values() if isinstance(node.composed, Ensemble)]
         members = dict.fromkeys(member for made in ensembles for member in made.members)
         return Graph(
             roots=tuple(dict.fromkeys(roots)),
-            nodes=_numbered(roots, nodes),
+            nodes=nodes,
             leaves=leaves,
             bits={member: 1 << place for place, member in enumerate(members)},
             plain=len(leaves) == len(nodes) and not any(node.phases for node in nodes.values()),
@@ -145,84 +132,20 @@ def circle(asked: Phases) -> list[str] | None:
     return None
 
 
-# -- repeats -----------------------------------------------------------------------------------------------------------
-
-
-def _asking(nodes: Mapping[str, Node]) -> Iterator[tuple[str, int, str]]:
-    """(who asks, in which phase, whom)."""
-    for node in nodes.values():
-        for phase, parts in enumerate(node.phases):
-            for part in parts:
-                yield node.key, phase, part
-
-
-def _late(roots: Sequence[str], nodes: Mapping[str, Node]) -> tuple[str, int, str] | None:
-    """Somebody who asks a node only after that one is through; None where everybody can be waited for.
-
-    Whoever waits in a circle asks later than others do: in a later phase than its first, or being a repeat, or being asked late itself and
-    by nobody else. That one is given a repeat of its own, unless nobody else asks that node: then the circle goes on below it. Once asked
-    by one alone a node stands in no circle that is not one without it, too: so this comes to an end, and then there is no circle.
-    """
-    after, asking = _after(nodes), list(_asking(nodes))
-    askers: dict[str, list[tuple[str, int]]] = {key: [("", 0)] if key in roots else [] for key in nodes}
-    for who, phase, part in asking:
-        askers[part].append((who, phase))
-
-    def late(who: str, phase: int) -> bool:
-        alone = askers[who][0] if len(askers[who]) == 1 else ("", 0)
-        return bool(phase or nodes[who].repeats) or (alone[0] != "" and late(*alone))
-
-    # Repeats first, the newest before all: two that share what they ask are told apart at the later one.
-    found = [(who, phase, part) for who, phase, part in reversed(asking) if len(askers[part]) > 1 and late(who, phase)]
-    found.sort(key=lambda one: nodes[one[0]].repeats is None)
-    for through in (True, False):
-        for who, phase, part in found:
-            if (who, phase) in _reached_from((part, len(nodes[part].phases) if through else -1), after):
-                return who, phase, part
-    return None
-
-
-def _after(nodes: Mapping[str, Node]) -> dict[tuple[str, int], list[tuple[str, int]]]:
-    """What comes after what. (key, -1): everybody has asked it; (key, phase): the phase begins; (key, number of phases): it is through."""
-    after: dict[tuple[str, int], list[tuple[str, int]]] = {}
-    for node in nodes.values():
-        for phase in range(len(node.phases) + 1):
-            after.setdefault((node.key, phase - 1), []).append((node.key, phase))
-        if node.repeats is not None:
-            after.setdefault((node.repeats, len(nodes[node.repeats].phases)), []).append((node.key, 0))
-    for who, phase, part in _asking(nodes):
-        after.setdefault((who, phase), []).append((part, -1))
-        after.setdefault((part, len(nodes[part].phases)), []).append((who, phase + 1))
-    return after
-
-
-def _reached_from(start: tuple[str, int], after: Mapping[tuple[str, int], Sequence[tuple[str, int]]]) -> set[tuple[str, int]]:
-    found: set[tuple[str, int]] = set()
-    todo = [start]
-    while todo:
-        event = todo.pop()
-        if event not in found:
-            found.add(event)
-            todo += after.get(event, ())
-    return found
-
-
-def _repeat(nodes: dict[str, Node], who: str, phase: int, part: str) -> None:
-    """Let the one who asks late ask a node of its own."""
-    first = nodes[part]
-    key = f"{first.model}, repeat {sum(node.model == first.model for node in nodes.values())}"
-    nodes[key] = replace(first, key=key, repeats=part)
-    asking = nodes[who]
-    changed = tuple(key if name == part else name for name in asking.phases[phase])
-    nodes[who] = replace(asking, phases=(*asking.phases[:phase], changed, *asking.phases[phase + 1 :]))
+def _asking(nodes: Mapping[str, Node]) -> Iterator[str]:
+    """Whom somebody asks, as often as somebody does."""
+    return (part for node in nodes.values() for phase in node.phases for part in phase)
 
 
 def _numbered(roots: Sequence[str], nodes: Mapping[str, Node]) -> dict[str, Node]:
     """Each after what it asks and repeats, with what follows from who asks it."""
     asked: dict[str, int] = {}
-    for _, _, part in _asking(nodes):
+    for part in _asking(nodes):
         asked[part] = asked.get(part, 0) + 1
     untimed, waits, sources = _untimed(roots, nodes), _waits(nodes), _sources(nodes)
+    judged = {
+        node.phases[1][0]: key for key, node in nodes.items() if isinstance(node.composed, Ensemble) and node.composed.judge is not None
+    }
     order: dict[str, Node] = {}
 
     def add(key: str) -> None:
@@ -234,6 +157,7 @@ def _numbered(roots: Sequence[str], nodes: Mapping[str, Node]) -> dict[str, Node
         order[key] = replace(
             node,
             sources=tuple(sources.get(key, {}).items()),
+            judges=judged.get(key),
             number=len(order),
             askers=asked.get(key, 0),
             timed=key not in untimed,

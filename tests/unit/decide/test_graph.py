@@ -52,6 +52,20 @@ def test_two_cascades_in_opposite_order_do_not_wait_for_each_other() -> None:
     assert takes_its_turn(graph)
 
 
+def test_no_nest_of_cascades_and_ensembles_waits_in_a_circle() -> None:
+    """Two askings for `a` and `b` in either order, at different depths, and a last resort that asks both anew."""
+    made: dict[str, Composed] = {"up": Cascade("up", "a", "b", SURE), **mean("both", "a", "b", fallback="up")}
+    graph = Graph.of(("top",), models("a", "b"), made | {"top": Cascade("top", "b", "both", SURE)})
+    assert takes_its_turn(graph)
+    assert [node.key for node in graph.nodes.values() if node.repeats is not None] == ["b, repeat 1", "a, repeat 1", "b, repeat 2"]
+
+
+def test_who_asks_another_that_is_asked_too_comes_first_so_that_nobody_repeats() -> None:
+    made: dict[str, Composed] = {"two": Cascade("two", "small", "both", SURE), **mean("both", "small", "large")}
+    graph = Graph.of(("both", "two"), models("small", "large"), made)
+    assert [node.key for node in graph.nodes.values() if node.repeats is not None] == ["small, repeat 1"]
+
+
 def test_only_what_an_ensemble_may_do_without_is_timed() -> None:
     made = mean("quick", "a", "b", wait_ms_max=20, fallback="c") | mean("slow", "b", "quick")
     graph = Graph.of(("slow",), models("a", "b", "c"), made)
