@@ -260,10 +260,13 @@ class _Catch:
         if not same:
             return
         row = same[0]
-        for name, matrix in choice.matrices.items():
-            columns = work.deciding.decider.vectorisers[name].columns
+        decider = work.deciding.decider
+        for key, matrix in choice.matrices.items():
+            if not choice.said[key].now[row]:
+                continue  # others of the chunk were asked of it, or a repeat had this one's answer already
+            name = decider.graph.nodes[key].model
             self.asked[name] = choice.versions[name][0], matrix[row : row + 1]
-            self.features[name] = dict(zip(columns, matrix[row].astype(np.float64).tolist(), strict=True))
+            self.features[name] = dict(zip(decider.vectorisers[name].columns, matrix[row].astype(np.float64).tolist(), strict=True))
         self.fault = choice.faults.get(row, "")
         if not self.fault:
             self.at = row - sum(fault < row for fault in choice.faults)

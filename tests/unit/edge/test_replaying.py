@@ -17,7 +17,7 @@ from stream_infer.sim.play import run_to_end
 from stream_infer.sim.reading import all_of, joined_of
 from stream_infer.sim.transport import SimTransport
 from tests.support_flow import plan_of
-from tests.unit.edge.test_rebuilding import HELD, STAGES, Live, live
+from tests.unit.edge.support_rebuilding import HELD, STAGES, Live, live
 
 
 def again(run: Live, models: Mapping[str, Model] | None = None, **more: Any) -> Replayed:
