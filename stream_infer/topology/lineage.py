@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from stream_infer.decide.graph import Graph
 from stream_infer.features.settings import Input
 from stream_infer.models.manifest import Manifest
 from stream_infer.models.rollout import Book
-from stream_infer.topology.plan import DecideStep, FeatureStep, LookupStep, Plan
+from stream_infer.topology.plan import DecideStep, FeatureStep, LookupStep, Plan, ShadowStep
 
 
 def asked_in(plan: Plan, model: str) -> list[str]:
@@ -19,28 +20,22 @@ def asked_in(plan: Plan, model: str) -> list[str]:
         section.name
         for section in plan.sections
         for step in section.steps
-        if isinstance(step, DecideStep) and model in (*step.arms, *step.shadows, *upstream_of(plan, (*step.arms, *step.shadows)))
+        if model in Graph.of(_asks(step), plan.models, plan.composed).leaves
     ]
+
+
+def _asks(step: object) -> tuple[str, ...]:
+    """The models that a step asks; not those that they ask in turn."""
+    if isinstance(step, DecideStep):
+        return step.arms + step.shadows
+    return (step.model,) if isinstance(step, ShadowStep) else ()
 
 
 def upstream(plan: Plan, model: str) -> tuple[str, ...]:
     """The models whose outputs are inputs of this one, or that are its members, each once."""
     settings = plan.models[model]
     found = [source for entry in settings.inputs if (source := _model_of(entry)) is not None]
-    found += [name for name in getattr(settings, "members", ()) if isinstance(name, str)]
     return tuple(dict.fromkeys(name for name in found if name in plan.models))
-
-
-def upstream_of(plan: Plan, models: tuple[str, ...]) -> tuple[str, ...]:
-    """All models that these are made of, however far up."""
-    found: dict[str, None] = {}
-    queue = [name for name in models if name in plan.models]
-    while queue:
-        for name in upstream(plan, queue.pop()):
-            if name not in found:
-                found[name] = None
-                queue.append(name)
-    return tuple(found)
 
 
 def downstream(plan: Plan, model: str) -> tuple[str, ...]:
