@@ -152,7 +152,9 @@ CUT = """{
     {"name": "passes", "type": {"type": "array", "items": "long"}, "default": [],
       "doc": "Five numbers per forward pass, of the models that had others than one of just these rows (flow.cuts)."},
     {"name": "wall", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null,
-      "doc": "The clock that deadlines were measured against."}
+      "doc": "The clock that deadlines were measured against."},
+    {"name": "late", "type": {"type": "array", "items": "long"}, "default": [],
+      "doc": "Four numbers per stretch of rows that an ensemble went on without a member for (flow.repeating)."}
   ]
 }
 """

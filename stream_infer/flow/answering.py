@@ -31,7 +31,7 @@ from stream_infer.flow.notices import CallDone, Installed, InstallFailed
 from stream_infer.flow.reparting import Repartitioner
 from stream_infer.flow.rows import Bad, Rows
 from stream_infer.flow.shadowing import Shadowing
-from stream_infer.flow.stations import Begun, Line, Refused, Station
+from stream_infer.flow.stations import Asker, Begun, Line, Refused, Station
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.taking_effect import TakingEffect
 from stream_infer.flow.versions import Static
@@ -82,6 +82,7 @@ class Answering:
         self.deciding: _Deciding | None = None
         self._explaining: Explaining | None = None
         self._shadowing: dict[str, Shadowing] = {}
+        self._beside: list[Asker] = []  # those of the two above
         self._repartitioner: Repartitioner | None = None
         self.context = context_inputs(plan)
         self.rejects = RejectEmitter(plan.emit.rejects_topic)
@@ -122,11 +123,14 @@ class Answering:
             decide = next(s for s in section.steps if isinstance(s, DecideStep) and s.name == step.decides)
             into = self._partition if plan.streams[step.to].partitions == section.partitions else None
             self._explaining = Explaining(plan, step, decide, next_job, into)
+            self._beside.append(self._explaining)
             return partial(self._explain, self._explaining)
         elif isinstance(step, ShadowStep):
             decide = next(s for s in section.steps if isinstance(s, DecideStep) and s.name == step.decides)
             into = self._partition if plan.streams[step.to].partitions == section.partitions else None
-            made = self._shadowing[step.name] = Shadowing(plan, step, decide, next_job, self._versions.current, into)
+            made = Shadowing(plan, step, decide, section.flowing, next_job, self._versions, self._sizing, into)
+            self._shadowing[step.name] = made
+            self._beside.append(made)
             return partial(self._shadow, made)
         elif isinstance(step, FeedbackStep):
             joining = Joining(plan, self._partition, step, self.context.width)
@@ -211,27 +215,23 @@ class Answering:
 
     def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
         """A forward pass ended."""
-        assert self.deciding is not None
-        explained = self.line.explained(job) if self._explaining is not None else None
-        if explained is not None and self._explaining is not None:
-            return self._explaining.done(explained, job, outputs) + self.line.go_on()
-        if self._shadowing and (aside := self.line.shadowed(job)) is not None:
-            return self._shadowing[aside[0]].done(aside[1], job, outputs) + self.line.go_on()
-        return self.deciding.decider.done(job, outputs, place) + self.line.go_on()
+        return self._asker(job).done(job, outputs, place) + self.line.go_on()
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """A forward pass raised."""
+        return self._asker(job).failed(job, reason) + self.line.go_on()
+
+    def _asker(self, job: int) -> Asker:
+        """Whose pass it was."""
         assert self.deciding is not None
-        explained = self.line.explained(job) if self._explaining is not None else None
-        if explained is not None and self._explaining is not None:
-            return self._explaining.failed(explained, job, reason) + self.line.go_on()
-        if self._shadowing and (aside := self.line.shadowed(job)) is not None:
-            return self._shadowing[aside[0]].failed(aside[1], job, reason) + self.line.go_on()
-        return self.deciding.decider.failed(job, reason) + self.line.go_on()
+        return next((one for one in self._beside if one.asked(job)), self.deciding.decider)
 
     def overdue(self, now_ms: int) -> list[Command]:
         """Time went on: who is waited for only so long is late."""
-        return [] if self.deciding is None else self.deciding.decider.overdue(now_ms) + self.line.go_on()
+        if self.deciding is None:
+            return []
+        aside = [command for shadowing in self._shadowing.values() for command in shadowing.overdue(now_ms)]
+        return self.deciding.decider.overdue(now_ms) + aside + self.line.go_on()
 
     def finish(self) -> list[Command]:
         """Answers, decision log, feedback and rejects of the chunk that was begun first."""
@@ -301,7 +301,8 @@ class Answering:
         decider, how = self.deciding.decider, NOT_ANSWERED
         if choice is not None:
             versions = (choice.policy_version, *(choice.versions[name][0] for name in decider.vectorisers))
-            how = Answered(versions, tuple(passes_told(choice, list(decider.vectorisers), self._plan.models)), choice.wall_ms)
+            passes = tuple(passes_told(choice, list(decider.vectorisers), self._plan.models))
+            how = Answered(versions, passes, choice.wall_ms, choice.late)
         return [*self._cuts.emit(chunk, self._users, how)]
 
     def channels(self, streams: list[str], stands_at: Callable[[Chunk | None], tuple[str, int, int]]) -> None:
@@ -337,6 +338,8 @@ class Answering:
         self.line.clear()
         if self.deciding is not None:
             self.deciding.decider.forget()
+        for asker in self._beside:
+            asker.forget()
         marked = extra["marked"] if isinstance(extra, dict) else [BEGIN] * len(self.joins)
         for joining, mark in zip(self.joins, marked, strict=True):
             joining.marked = mark

@@ -12,17 +12,18 @@ from stream_infer.features.vectorise import Vectoriser
 from stream_infer.flow import repeating
 from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Forward, Together
-from stream_infer.flow.repeating import Told
 from stream_infer.flow.versions import VersionTable
 from stream_infer.models.settings import ModelSettings
 from stream_infer.records import Bools, Column, Floats, Ints, Lists, Numbers
 
+ROWS_ALONE = 512  # of a pass in the shadow, where the model names no bound: others wait for it no longer than for a small chunk
 COST_MAX = 1e15  # of one row: sums stay exact, and what is no number cannot spoil its neighbours
 
 
 class Asking:
     """The models of one decide step that run forward passes. names: the model of each node of the graph; next_job: gives a number never
-    given before. recorded: where a chunk is worked through again, the passes that it had."""
+    given before; alone: no pass is shared with rows of other tasks.
+    """
 
     def __init__(
         self,
@@ -31,10 +32,11 @@ class Asking:
         versions: VersionTable,
         next_job: Callable[[], int],
         sizing: Sizing,
+        *,
+        alone: bool = False,
     ) -> None:
         self._models, self._versions, self._next_job, self._sizing = models, versions, next_job, sizing
-        self._names = names
-        self.recorded: Told | None = None
+        self._names, self._alone = names, alone
         self.vectorisers = {name: Vectoriser(models[name].inputs) for name in dict.fromkeys(names.values())}
 
     def ask(self, choice: Choice, key: str, wanted: Bools, slack_ms: float | None) -> list[Forward]:
@@ -57,9 +59,11 @@ class Asking:
     def _parts(self, choice: Choice, model: str, rows: Ints) -> list[Ints]:
         """The rows of each pass."""
         batch, largest = self._models[model].batch, self._sizing.rows(model)
-        if self.recorded is not None:
+        if self._alone and batch.rows_max is None and not batch.sizes:
+            largest = min(largest, ROWS_ALONE)
+        if choice.told is not None:
             cost = costs(choice.flowing.columns[batch.cost])[rows] if batch.cost is not None else np.zeros(len(rows))
-            return repeating.parts(rows, np.searchsorted(batch.buckets, cost), self.recorded.get(model, ()))
+            return repeating.parts(rows, np.searchsorted(batch.buckets, cost), choice.told.passes.get(model, ()))
         if batch.sizes:
             sizes = at_sizes(len(rows), [s for s in batch.sizes if s <= largest], lambda count: self._sizing.seconds(model, count))
         elif batch.cost is None:
@@ -74,7 +78,7 @@ class Asking:
     def _together(self, choice: Choice, model: str, rows: Ints, limit: int, why: str, slack_ms: float | None) -> Together | None:
         """With how many rows of other tasks a pass may be shared; with none in a deterministic run: who else waits is a matter of speed."""
         batch = self._models[model].batch
-        if not self._sizing.live or batch.buckets:
+        if not self._sizing.live or self._alone or batch.buckets:
             return None
         if batch.cost is None or batch.cost_max is None:
             return Together(limit, why, slack_ms)
@@ -85,7 +89,7 @@ class Asking:
         job, model = self._next_job(), self._names[key]
         choice.open[job] = (key, rows)
         choice.said[key].open += 1
-        place = repeating.place(rows, self.recorded.get(model, ())) if self.recorded is not None else None
+        place = repeating.place(rows, choice.told.passes.get(model, ())) if choice.told is not None else None
         settings, matrix = self._models[model], choice.matrices[key][rows]
         at_ms = int(choice.flowing.times[rows].max()) if settings.cache is not None else 0
         return Forward(job, model, choice.versions[model][0], matrix, together, settings.batch.sizes, place, at_ms=at_ms)

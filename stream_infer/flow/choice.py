@@ -8,6 +8,7 @@ import numpy as np
 
 from stream_infer.decide.segments import Segmented
 from stream_infer.flow.enrich import Flowing
+from stream_infer.flow.repeating import LateTold, Told
 from stream_infer.records import Bools, Column, Floats, Ints, Matrix, Text
 
 
@@ -18,7 +19,7 @@ class Said:
 
     outputs: float64[rows, k], NaN in rows without an answer; None where there is none. faults: row → why it has none. open: its passes
     that have not ended; settled: nothing more will come. Of composed models alone: confidence, missing (bits of the members that were
-    left out), by (number of the model whose answer it is).
+    left out), by (number of the model whose answer it is), without (of an ensemble, by member: the rows that it was too late for).
     """
 
     need: Bools
@@ -36,6 +37,7 @@ class Said:
     confidence: Floats | None = None
     missing: Ints | None = None
     by: Ints | None = None
+    without: dict[str, Bools] = field(default_factory=dict)
 
     def answered(self) -> Bools:
         """bool[rows]: there is an answer. A row has all of its outputs, or none."""
@@ -49,7 +51,8 @@ class Choice:
 
     open: job → node of the graph and rows of a pass that has not ended. passes: those that have, by model, with their place
     (notices.ForwardDone). waits: an answer is still to come. said: by node; columns: of the rows, and what models said of them for others
-    to read. due_ms: when the first ensemble stops waiting. wall_ms: the clock that deadlines were measured against, None without any.
+    to read. due_ms: when the first ensemble stops waiting; late: whom ensembles went on without. wall_ms: the clock that deadlines were
+    measured against, None without any. told: where it is worked through again, how it was answered then.
     """
 
     flowing: Flowing
@@ -69,6 +72,8 @@ class Choice:
     columns: dict[str, Column] = field(default_factory=dict)
     slack_ms: float | None = None
     due_ms: int | None = None
+    late: list[LateTold] = field(default_factory=list)
+    told: Told | None = None
     waits: bool = False
     segmented: Segmented | None = None  # where a policy decides by segment
 

@@ -1,6 +1,7 @@
 """flow.cuts: where the chunks of a task were cut, and how models saw them. answering → *cuts* → flow.recorded.
 
-With the logs this is all that a rebuild of any prediction needs. Within a chunk rows are in the order of their keys, so the places where
+With the logs this is all that a rebuild of any prediction needs; for ensembles that do not wait for all, also whom they went on without
+(flow.repeating). Within a chunk rows are in the order of their keys, so the places where
 chunks began tell the order in which a live task saw its rows. A matrix product differs in its last bits with the number of rows, so what
 is said of a pass is how many rows it had, and which of them were these.
 """
@@ -18,7 +19,7 @@ from stream_infer.codec.schema import parse_schema
 from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.merge import Chunk
-from stream_infer.flow.repeating import PassTold
+from stream_infer.flow.repeating import LateTold, PassTold
 from stream_infer.flow.transport import no_text
 from stream_infer.models.settings import ModelSettings
 from stream_infer.records import Ints, Text
@@ -31,6 +32,7 @@ class Answered:
     versions: tuple[int, ...] = ()
     passes: tuple[PassTold, ...] = ()
     wall_ms: int | None = None
+    late: Sequence[LateTold] = ()
 
 
 NOT_ANSWERED = Answered()
@@ -74,6 +76,7 @@ class CutEmitter:
         _put(out, 0 if how.wall_ms is None else 1)
         if how.wall_ms is not None:
             _put(out, how.wall_ms)
+        _list(out, [value for one in how.late for value in (one.node, one.member, one.first, one.rows)])
         blob = np.frombuffer(bytes(out), dtype=np.uint8)
         value = Text(blob, np.zeros(1, dtype=np.int64), np.array([len(blob)]), is_bytes=True)
         return [Produce(self._topic, self._partition, no_text(1), value)]

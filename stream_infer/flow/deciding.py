@@ -38,7 +38,7 @@ from stream_infer.topology.plan import DecideStep, StreamPlan
 class Decider:
     """One decide step. next_job: gives a number never given before; sizing: of the process, shared by all its tasks.
 
-    choices: that wait for answers, in the order in which they began. composed: models made of other models, by name.
+    choices: that wait for answers, in the order in which they began. composed: models made of other models, by name; alone: as for Asking.
     """
 
     def __init__(
@@ -50,14 +50,17 @@ class Decider:
         next_job: Callable[[], int],
         sizing: Sizing | None = None,
         composed: Mapping[str, Composed] | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self.step, self._stream, self._versions = step, stream, versions
         self._sizing = sizing or Sizing({name: model.batch for name, model in models.items()}, live=False)
         self.graph = Graph.of(tuple(dict.fromkeys(step.arms + step.shadows)), models, composed or {})
         names = {key: node.model for key, node in self.graph.nodes.items() if node.composed is None}
-        self._asking = Asking(names, models, versions, next_job, self._sizing)
+        self._asking = Asking(names, models, versions, next_job, self._sizing, alone=alone)
         self.vectorisers = self._asking.vectorisers
         self._composing = None if self.graph.plain else Composing(step.name, self.graph, self._asking, self._sizing)
+        self._told: Told | None = None
         self._shares: tuple[int, Floats] | None = None
         self._segments: SegmentShares | None = None
         self.shares_now: Callable[[], tuple[int, Floats]] | None = None  # of a split or canary
@@ -65,8 +68,8 @@ class Decider:
         self._given_up: set[int] = set()  # jobs of passes that nobody waits for
 
     def as_recorded(self, told: Told) -> None:
-        """The next chunk is worked through again, with the passes that it had."""
-        self._asking.recorded = told
+        """The next chunk is worked through again, with the passes that it had and without those that were late."""
+        self._told = told
 
     def begin(self, flowing: Flowing) -> tuple[Choice | None, Flowing | None, list[Command]]:
         """Decide for the rows that pass `where` and ask the models; the rows that are left out come back as well."""
@@ -92,6 +95,7 @@ class Decider:
         propensity = shares[arm] if segmented is None else segmented.shares[segmented.group, arm]
         choice = Choice(flowing, ids, arm, propensity, shares, version, self._current(), columns=flowing.columns, segmented=segmented)
         choice.wall_ms = self._sizing.wall_ms if deadline is not None else None
+        choice.told = self._told
         self._treat_late(choice, late)
         commands = self._begin(choice, self._slack_ms(flowing))
         self._look(choice)
@@ -186,6 +190,10 @@ class Decider:
             choice.said[name] = Said(wanted, wanted)
             commands += self._asking.ask(choice, name, wanted, slack_ms)
         return commands
+
+    def asked(self, job: int) -> bool:
+        """Whether this step asked for that pass."""
+        return job in self._given_up or any(job in choice.open for choice in self.choices)
 
     def done(self, job: int, outputs: Floats, place: tuple[int, int] | None = None) -> list[Command]:
         """A forward pass ended. place: as notices.ForwardDone has it."""

@@ -57,6 +57,7 @@ class Explaining:
         self._models = [plan.models[name] for name in decide.arms]
         self._vectorisers = [Vectoriser(model.inputs) for model in self._models]
         self._starts = [starts_of(model) for model in self._models]
+        self._asked: dict[int, Explained] = {}
         self._answers = Answers(decide, Graph.of(decide.arms + decide.shadows, plan.models, plan.composed))
         stream = plan.streams[step.to]
         self._topic = stream.topic
@@ -93,12 +94,21 @@ class Explaining:
 
     def _forward(self, explained: Explained, arm: int, places: Ints) -> Forward:
         job = self._next_job()
-        explained.open[job] = (arm, places)
+        explained.open[job], self._asked[job] = (arm, places), explained
         asked = Asked(self._step.settings, explained.keys[places], self._starts[arm], self._models[arm].batch.sizes)
         return Forward(job, self._decide.arms[arm], explained.versions[arm], explained.matrices[arm][places], explain=asked)
 
-    def done(self, explained: Explained, job: int, outputs: Floats) -> list[Command]:
+    def asked(self, job: int) -> bool:
+        """Whether that pass was to explain."""
+        return job in self._asked
+
+    def forget(self) -> None:
+        """The task begins again from its last checkpoint."""
+        self._asked.clear()
+
+    def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:  # noqa: ARG002 — as others ask
         """Explanations came back; one that is not finite is none."""
+        explained = self._asked.pop(job)
         arm, places = explained.open.pop(job)
         finite = np.isfinite(outputs).all(axis=1)
         explained.faults |= dict.fromkeys(places[~finite].tolist(), "the attributions are not finite")
@@ -106,8 +116,9 @@ class Explaining:
             explained.parts.append((arm, places[finite], Attributions.from_matrix(outputs[finite])))
         return []
 
-    def failed(self, explained: Explained, job: int, reason: str) -> list[Command]:
+    def failed(self, job: int, reason: str) -> list[Command]:
         """Halve the part until the row at fault is alone: its neighbours shall have their explanations."""
+        explained = self._asked.pop(job)
         arm, places = explained.open.pop(job)
         if len(places) == 1:
             explained.faults[int(places[0])] = reason

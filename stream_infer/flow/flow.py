@@ -36,7 +36,7 @@ from stream_infer.flow.stats import Stats
 from stream_infer.flow.task import Task, Work
 from stream_infer.flow.transport import Partition
 from stream_infer.flow.versions import Static
-from stream_infer.topology.plan import DecideStep, LearnStep, Plan, SectionPlan
+from stream_infer.topology.plan import DecideStep, LearnStep, Plan, SectionPlan, ShadowStep
 
 CHUNK_ROWS_MAX = 4096  # of all streams of a task together: numpy's overhead per chunk (~2 ms) is then below 1 µs a row
 
@@ -75,8 +75,9 @@ class Flow:
         self._deadlines = {name: step for name, step in deciding if step.deadline is not None}
         self._graphs = {name: Graph.of(step.arms + step.shadows, plan.models, plan.composed) for name, step in deciding}
         self._asked = {name: _asked(step, self._graphs[name]) for name, step in deciding}
-        self._timed = {name for name, graph in self._graphs.items() if graph.timed}
-        self._waited = {name: self._graphs[name].waited() for name in self._timed}
+        self._waited = {name: graph.waited() for name, graph in self._graphs.items() if graph.timed}
+        shadows = [(section.name, step) for section in plan.sections for step in section.steps if isinstance(step, ShadowStep)]
+        self._timed = {name for name, step in shadows if Graph.of((step.model,), plan.models, plan.composed).timed} | self._waited.keys()
         learn = [s for section in plan.sections for s in section.steps if isinstance(s, LearnStep)]
         self._every_ms = learn[0].every_ms if learn else None
 
@@ -225,7 +226,7 @@ class Flow:
         if step is not None and step.deadline is not None and self.sizing.live:
             arms, shadows = self._asked[task.id[0]]
             task.merge.rows_max = self.sizing.chunk_rows(arms, shadows, step.deadline.after_ms, most)
-        if task.id[0] in self._timed and self.sizing.live:
+        if task.id[0] in self._waited and self.sizing.live:
             # Else the members of an ensemble would be late for no fault of theirs, the more the busier we are.
             fits = [self.sizing.rows_within(models, wait_ms, most) for models, wait_ms in self._waited[task.id[0]]]
             task.merge.rows_max = min([task.merge.rows_max if step is not None else most, *fits])

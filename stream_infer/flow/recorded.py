@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_infer.codec.internal import CUT
 from stream_infer.errors import StreamInferError
-from stream_infer.flow.repeating import PassTold
+from stream_infer.flow.repeating import LateTold, PassTold
 from stream_infer.flow.rows import GOOD, Intake
 from stream_infer.flow.transport import Logs
 from stream_infer.records import Column, Ints, Lists, Numbers, concat_columns
@@ -29,6 +29,7 @@ class Cut:
     versions: tuple[int, ...]
     passes: tuple[PassTold, ...]
     wall_ms: int | None
+    late: tuple[LateTold, ...]
 
 
 class Cuts(Sequence[Cut]):
@@ -52,7 +53,8 @@ class Cuts(Sequence[Cut]):
             return Cuts({name: column.take(rows) for name, column in self._columns.items()})
         wall = self._columns["wall"]
         known = wall.valid is None or bool(wall.valid[at])
-        passes = np.array(self._list("passes", at)).reshape(-1, 5).tolist()
+        passes = self._list("passes", at).reshape(-1, 5).tolist()
+        late = self._list("late", at).reshape(-1, 4).tolist()
         return Cut(
             int(self.numbers[at]),
             int(_whole(self._columns["rows"])[at]),
@@ -62,6 +64,7 @@ class Cuts(Sequence[Cut]):
             tuple(self._list("versions", at).tolist()),
             tuple(PassTold(*one) for one in passes),
             int(_whole(wall)[at]) if known else None,
+            tuple(LateTold(*one) for one in late),
         )
 
     def _list(self, name: str, at: int) -> Ints:

@@ -1,4 +1,6 @@
-"""flow.repeating: forward passes cut as they were once, when a chunk is worked through again. cuts → *repeating* → deciding."""
+"""flow.repeating: forward passes cut as they were once, and who was not waited for, when a chunk is worked through again.
+cuts → *repeating* → deciding.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream_infer.records import Ints
+from stream_infer.records import Bools, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,45 @@ class PassTold:
     size: int
 
 
-Told = Mapping[str, Sequence[PassTold]]  # by model; a model of which nothing is told had one pass of just its rows
+@dataclass(frozen=True, slots=True)
+class LateTold:
+    """Rows that an ensemble went on without a member for, since it was late. node: the ensemble's number in the graph; member: the place of
+    the member in it; first, rows: a stretch of the chunk's rows. With NOT_ASKED as member: a model that was stalled, and not even asked.
+    """
+
+    node: int
+    member: int
+    first: int
+    rows: int
+
+
+NOT_ASKED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a chunk was answered. passes: by model; one of which nothing is told had one pass of just its rows."""
+
+    passes: Mapping[str, Sequence[PassTold]]
+    late: Sequence[LateTold] = ()
+
+    def not_asked(self, node: int) -> bool:
+        """Whether this node was stalled."""
+        return any(one.node == node and one.member == NOT_ASKED for one in self.late)
+
+    def without(self, node: int, member: int, count: int) -> Bools:
+        """bool[count]: the rows that this ensemble went on without that member for."""
+        found = np.zeros(count, dtype=np.bool_)
+        for one in self.late:
+            if (one.node, one.member) == (node, member):
+                found[one.first : one.first + one.rows] = True
+        return found
+
+
+def late_told(node: int, member: int, rows: Bools) -> list[LateTold]:
+    """What is on record of the rows that a member was late for."""
+    edges = np.flatnonzero(np.diff(rows.astype(np.int8), prepend=0, append=0)).tolist()
+    return [LateTold(node, member, first, last - first) for first, last in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def parts(rows: Ints, bucket: Ints, told: Sequence[PassTold]) -> list[Ints]:

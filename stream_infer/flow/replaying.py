@@ -16,6 +16,7 @@ from stream_infer.flow.enrich import Flowing
 from stream_infer.flow.history import History, Version
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.recorded import Cut, Cuts
+from stream_infer.flow.repeating import Told
 from stream_infer.flow.stations import Begun
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.versions import Static
@@ -85,7 +86,8 @@ class Replaying(Answering):
         if cut is not None:
             models = list(decider.vectorisers)
             commands += self._as_of(cut, [decider.step.name, *models])
-            decider.as_recorded({name: [one for one in cut.passes if models[one.model] == name] for name in models})
+            passes = {name: [one for one in cut.passes if models[one.model] == name] for name in models}
+            decider.as_recorded(Told(passes, cut.late))
             self.sizing.wall_ms = cut.wall_ms
         return commands + super()._decide(begun)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command
@@ -17,7 +18,23 @@ from stream_infer.flow.merge import Chunk
 from stream_infer.flow.notices import CallDone
 from stream_infer.flow.rows import Bad
 from stream_infer.flow.shadowing import Shadowed
-from stream_infer.records import Text
+from stream_infer.records import Floats, Text
+
+
+class Asker(Protocol):
+    """Who asks models: the step that decides, or one that does beside it."""
+
+    def asked(self, job: int) -> bool:
+        """Whether it asked for that pass."""
+
+    def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
+        """A pass ended. place: as notices.ForwardDone has it."""
+
+    def failed(self, job: int, reason: str) -> list[Command]:
+        """A pass raised."""
+
+    def forget(self) -> None:
+        """The task begins again from its last checkpoint."""
 
 
 @dataclass(slots=True)
@@ -57,7 +74,7 @@ class Begun:
 
     def waits(self) -> bool:
         """Whether a call or a model still owes something."""
-        if self.shadowed and any(shadowed.open for shadowed in self.shadowed.values()):
+        if self.shadowed and any(shadowed.choice.waits for shadowed in self.shadowed.values()):
             return True
         asks = self.choice is not None and self.choice.waits
         return asks or self.call is not None or (self.explained is not None and bool(self.explained.open))
@@ -99,22 +116,14 @@ class Line:
                 return self.go_on()
         raise AssertionError(f"job {notice.job} came back and was never asked")
 
-    def explained(self, job: int) -> Explained | None:
-        """The explanations that a pass was for; None for one that was to answer."""
-        return next((b.explained for b in self._begun if b.explained is not None and job in b.explained.open), None)
-
-    def shadowed(self, job: int) -> tuple[str, Shadowed] | None:
-        """The stage and the rows that a pass of a model in the shadow was for; None for any other pass."""
-        found = ((stage, s) for begun in self._begun for stage, s in begun.shadowed.items() if job in s.open)
-        return next(found, None)
-
     def first_before(self, station: int) -> Chunk | None:
         """The first chunk with rows that has not been at this station yet."""
         return next((begun.chunk for begun in self._begun if begun.station <= station and begun.flowing is not None), None)
 
     def choices(self) -> list[Choice]:
-        """Of the chunks on their way."""
-        return [begun.choice for begun in self._begun if begun.choice is not None]
+        """Of the chunks on their way, and of what models in the shadow are asked about them."""
+        aside = [shadowed.choice for begun in self._begun for shadowed in begun.shadowed.values()]
+        return [begun.choice for begun in self._begun if begun.choice is not None] + aside
 
     def waiting(self) -> bool:
         """Whether the first chunk is still on its way."""

@@ -46,7 +46,7 @@ def _composed(checked: Checked, name: str, model: Section) -> Composed:
 def _columns(checked: Checked, name: str) -> Columns:
     """Columns of the rows that a model is asked about: literals are read by their types. Stages that ask one model agree on them."""
     found: dict[str, Column] = {}
-    for _, stage in checked.spec.stages_of(*DECIDERS):
+    for _, stage in checked.spec.stages_of(*DECIDERS, "shadow"):
         if name in with_parts(checked.spec, asked_models(stage)):
             found |= checked.columns[stage.text("from")] or {}
     return found

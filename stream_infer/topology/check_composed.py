@@ -40,7 +40,6 @@ def check_composed(spec: Spec, found: Findings) -> None:
     _check_circles(spec, found)
     _check_sizes(spec, found)
     _check_members_max(spec, found)
-    _check_shadows(spec, found)
 
 
 def check_routes(spec: Spec, models: list[str], columns: Columns | None, of: str, found: Findings) -> None:
@@ -226,21 +225,8 @@ def _check_sizes(spec: Spec, found: Findings) -> None:
                 )
 
 
-def _check_shadows(spec: Spec, found: Findings) -> None:
-    """A shadow stage runs one model, beside the answers and not within their graph."""
-    for _, stage in spec.stages_of("shadow"):
-        value, model = stage.get("model"), spec.models.get(stage.maybe_text("model") or "")
-        if value is not None and model is not None and parts(model):
-            found.at(
-                value,
-                f"{stage.label}: model `{stage.maybe_text('model')}` is made of other models",
-                expected="a model that reads the columns of rows",
-                fix="name it in `shadow` of the stage that answers: it then runs within its graph",
-            )
-
-
 def _check_members_max(spec: Spec, found: Findings) -> None:
-    for _, stage in spec.stages_of(*DECIDERS):
+    for _, stage in spec.stages_of(*DECIDERS, "shadow"):
         ensembles = [spec.models[name] for name in with_parts(spec, asked_models(stage)) if spec.models[name].kind == "ensemble"]
         members = {part.name for model in ensembles for part in parts(model) if part.setting == "members"}
         if len(members) > MEMBERS_MAX:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from stream_infer.topology import columns as col
+from stream_infer.topology.check_batches import check_costs
+from stream_infer.topology.check_composed import check_routes
 from stream_infer.topology.check_models import check_inputs
 from stream_infer.topology.columns import Columns, check_column
-from stream_infer.topology.parts import COMPOSED
+from stream_infer.topology.parts import COMPOSED, asked_models, with_parts
 from stream_infer.topology.values import Findings, Section, Spec
 
 
@@ -20,13 +22,16 @@ def check_rollout(spec: Spec, stage: Section, before: Columns | None, of: str, f
 
 
 def check_shadow(spec: Spec, stage: Section, before: Columns | None, of: str, found: Findings) -> None:
-    """The model can be asked about the rows, and its versions are its own."""
-    name = stage.maybe_text("model") or ""
-    check_inputs(spec, stage, [name], before, found)
-    model, value = spec.models.get(name), stage.get("model")
-    if value is not None and model is not None and "learns" in model.given and of:
-        what = f"{stage.label}: `{name}` learns, and nobody would tell it what came of its answers here"
-        found.at(value, what, expected="a model that does not learn", fix=f"list it in `shadow` of stage `{stage.maybe_text('from')}`")
+    """The model, and all that it asks, can be asked about the rows, and their versions are their own."""
+    models, value = with_parts(spec, asked_models(stage)), stage.get("model")
+    check_inputs(spec, stage, models, before, found)
+    check_routes(spec, models, before, of, found)
+    check_costs(spec, stage, models, before, found)
+    learners = [name for name in models if "learns" in spec.models[name].given]
+    if value is not None and learners and of:
+        what = f"{stage.label}: `{learners[0]}` learns, and nobody would tell it what came of its answers here"
+        fix = f"list `{value.data}` in `shadow` of stage `{stage.maybe_text('from')}`"
+        found.at(value, what, expected="a model that does not learn, and asks none that does", fix=fix)
 
 
 def _numbers(stage: Section, name: str) -> list[float]:

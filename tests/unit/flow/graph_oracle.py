@@ -56,12 +56,13 @@ NOTHING = Answer(None)
 
 @dataclass
 class Oracle:
-    """gone: models that never answer."""
+    """gone: models that never answer; late: (ensemble, member, row) where the ensemble went on without that member."""
 
     settings: Mapping[str, ModelSettings]
     composed: Mapping[str, Composed]
     models: Mapping[str, Leaf]
     gone: frozenset[str] = frozenset()
+    late: frozenset[tuple[str, str, int]] = frozenset()
     known: dict[tuple[str, int], Answer] = field(default_factory=dict)
 
     def answer(self, name: str, row: Row) -> Answer:
@@ -90,7 +91,8 @@ class Oracle:
             if entry.kind != "output":
                 inputs.append(row[entry.field])
                 continue
-            read = self.answer(entry.field, row)
+            judged = next((made.name for made in self.composed.values() if isinstance(made, Ensemble) and made.judge == name), name)
+            read = NOTHING if (judged, entry.field, int(row["row"])) in self.late else self.answer(entry.field, row)
             if read.outputs is None:
                 if entry.missing is None:
                     return NOTHING
@@ -116,7 +118,7 @@ class Oracle:
         return bool(value >= float(made.unless.literal))
 
     def _ensemble(self, made: Ensemble, row: Row) -> Answer:
-        said = [self.answer(name, row) for name in made.members]
+        said = [NOTHING if (made.name, name, int(row["row"])) in self.late else self.answer(name, row) for name in made.members]
         got = [(answer, weight) for answer, weight in zip(said, made.weights, strict=True) if answer.outputs is not None]
         missing = frozenset(name for name, answer in zip(made.members, said, strict=True) if answer.outputs is None)
         missing = missing.union(*(answer.missing for answer, _ in got))
@@ -172,8 +174,8 @@ class World:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *, wait_ms_max: int | None = None) -> World:
-    """Graphs in which anything may ask anything that came before it."""
+def worlds(draw: st.DrawFn, *, wait_ms_max: int | None = None, ensembles_alone: bool = False) -> World:
+    """Graphs in which anything may ask anything that came before it. ensembles_alone: of models that read nobody, without a last resort."""
     outputs, count = draw(st.sampled_from([1, 3])), draw(st.integers(1, 10))
     settings: dict[str, ModelSettings] = {}
     composed: dict[str, Composed] = {}
@@ -187,13 +189,14 @@ def worlds(draw: st.DrawFn, *, wait_ms_max: int | None = None) -> World:
         flaws = draw(st.dictionaries(st.integers(0, count - 1), st.sampled_from(["raise", "nan", "wide"]), max_size=2))
         models[name] = Leaf(settings[name].columns(), outputs, len(models) + 1, flaws)
 
-    some = st.lists(st.sampled_from(["leaf", "leaf", "ensemble", "cascade", "route"]), min_size=1, max_size=7)
+    kinds = ["leaf", "leaf", "ensemble"] + (["cascade", "route"] if not ensembles_alone else [])
+    some = st.lists(st.sampled_from(kinds), min_size=1, max_size=7)
     for number, kind in enumerate(["leaf", *draw(some)]):
         name, pick = f"m{number}", st.sampled_from(free) if free else None
         if kind == "leaf" or pick is None or len(free) < 2:
             reads = (
                 draw(st.lists(st.tuples(pick, st.sampled_from([None, 0.5])), unique_by=lambda r: r[0], max_size=2))
-                if pick is not None
+                if pick is not None and not ensembles_alone
                 else []
             )
             leaf(name, reads)
@@ -207,7 +210,7 @@ def worlds(draw: st.DrawFn, *, wait_ms_max: int | None = None) -> World:
         else:
             members = tuple(draw(st.lists(pick, min_size=2, max_size=3, unique=True)))
             others = [other for other in free if other not in members]
-            combine = draw(st.sampled_from(["mean", "weighted_mean", "vote", "stack"]))
+            combine = draw(st.sampled_from(["mean", "weighted_mean", "vote"] + (["stack"] if not ensembles_alone else [])))
             judge = f"j{number}" if combine == "stack" else None
             if judge is not None:
                 leaf(judge, [(member, draw(st.sampled_from([None, 0.5]))) for member in members])
@@ -219,7 +222,7 @@ def worlds(draw: st.DrawFn, *, wait_ms_max: int | None = None) -> World:
                 combine,
                 draw(st.integers(1, len(members))),
                 judge=judge,
-                fallback=draw(st.sampled_from([None, *others])),
+                fallback=draw(st.sampled_from([None, *others])) if not ensembles_alone else None,
                 wait_ms_max=wait_ms_max,
             )
         free.append(name)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer.batching import Sizing
-from stream_infer.decide.composed import Cascade, Ensemble, phases
+from stream_infer.batching.patience import LATE_MAX
+from stream_infer.decide.composed import Cascade, Ensemble
 from stream_infer.decide.settings import PolicySettings, Where
 from stream_infer.features.settings import Input
 from stream_infer.flow.answers import Answers
@@ -19,6 +20,7 @@ from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command, Forward
 from stream_infer.flow.deciding import Decider
 from stream_infer.flow.enrich import Flowing
+from stream_infer.flow.repeating import Told
 from stream_infer.flow.versions import VersionTable, statics
 from stream_infer.models.settings import ModelSettings
 from stream_infer.records import Column, Numbers, Text
@@ -239,29 +241,104 @@ def test_a_stalled_member_is_asked_no_more_until_one_of_its_passes_ends() -> Non
     assert sizing.patience.left_out == {("score", "net", "late"): 5 * 8, ("score", "net", "stalled"): 8}
 
 
-@given(worlds(wait_ms_max=50), st.data())
+@given(worlds(wait_ms_max=50, ensembles_alone=True), st.data())
 def test_at_the_deadline_every_ensemble_goes_on_with_those_who_answered(world: World, data: st.DataObject) -> None:
-    """A model that only ensembles ask never answers: rows are as if it had failed, or wait on where it is the fallback."""
-    judges = {model.judge for model in world.composed.values() if isinstance(model, Ensemble)}
-    patient = [phases(model) for model in world.composed.values() if not isinstance(model, Ensemble)]
-    waited_for = {name for asked in patient for phase in asked for name in phase} | judges
-    waited_for |= {entry.field for name, settings in world.settings.items() if name not in judges for entry in settings.inputs}
-    fit = sorted(set(world.models) - waited_for)
-    if not fit:
+    """A model never answers: at the deadline that all share, every ensemble says what it would had that model failed."""
+    made, _ = decider(world, live=True)
+    members = [name for model in world.composed.values() if isinstance(model, Ensemble) for name in model.members]
+    gone = frozenset({data.draw(st.sampled_from(sorted(set(world.models))))})
+    if not gone <= set(members) or gone & {*world.arms, *world.shadows}:
         return
-    made, sizing = decider(world, live=True)
-    gone = frozenset({data.draw(st.sampled_from(fit))})
     choice = run(made, world, world.rows, lambda most: data.draw(st.integers(0, most - 1)), gone)
-    passes: list[Command] = []
-    for _ in range(10):  # ensembles of ensembles begin to wait one after the other
-        sizing.now_ms += 50
-        more = made.overdue(sizing.now_ms)
-        passes += more
-        answer_all(made, world, more, first, gone)
-    if choice.waits:
-        return
+    assert made.overdue(50) == []
+    assert not choice.waits
     oracle = Oracle(world.settings, world.composed, world.models, gone)
     for place, row in enumerate(world.rows):
-        name = world.arms[int(choice.arm[place])]
-        got, expected = said(made, choice, place, name), oracle.answer(name, row)
-        assert agree(got, expected), (name, row, got, expected)
+        for name in {world.arms[int(choice.arm[place])], *world.shadows}:
+            got, expected = said(made, choice, place, name), oracle.answer(name, row)
+            assert agree(got, expected), (name, row, got, expected)
+
+
+def late_by_name(made: Decider, choice: Choice) -> frozenset[tuple[str, str, int]]:
+    """(ensemble, member, row) of all that is on record."""
+    found = set()
+    for one in choice.late:
+        ensemble = next(node.composed for node in made.graph.nodes.values() if node.number == one.node)
+        assert isinstance(ensemble, Ensemble)
+        rows = choice.flowing.offsets[one.first : one.first + one.rows].tolist()
+        found |= {(ensemble.name, ensemble.members[one.member], row) for row in rows}
+    return frozenset(found)
+
+
+@given(worlds(wait_ms_max=50), st.data())
+def test_whoever_is_late_for_whom_answers_are_those_of_the_others(world: World, data: st.DataObject) -> None:
+    made, sizing = decider(world, live=True)
+    choice = run_late(made, sizing, world, data)
+    late = late_by_name(made, choice)
+    oracle = Oracle(world.settings, world.composed, world.models, late=late)
+    for place, row in enumerate(world.rows):
+        for name in {world.arms[int(choice.arm[place])], *world.shadows}:
+            got, expected = said(made, choice, place, name), oracle.answer(name, row)
+            assert agree(got, expected), (name, row, got, expected, late)
+
+
+def run_late(made: Decider, sizing: Sizing, world: World, data: st.DataObject) -> Choice:
+    """A chunk whose passes end, and whose deadlines come, in any order."""
+    choice, _, commands = made.begin(flowing(world.rows))
+    assert choice is not None
+    waiting = [command for command in commands if isinstance(command, Forward)]
+    while choice.waits:
+        turn = data.draw(st.integers(-1, len(waiting) - 1))
+        if turn < 0:
+            sizing.now_ms += 50
+            waiting += [forward for forward in made.overdue(sizing.now_ms) if isinstance(forward, Forward)]
+            continue
+        command = waiting.pop(turn)
+        try:
+            more = made.done(command.job, world.models[command.model].forward(command.matrix))
+        except ValueError as error:
+            more = made.failed(command.job, str(error))
+        waiting += [forward for forward in more if isinstance(forward, Forward)]
+    return choice
+
+
+@given(worlds(wait_ms_max=50), st.data())
+def test_with_whom_it_went_on_without_on_record_a_chunk_is_answered_again_in_the_same_way(world: World, data: st.DataObject) -> None:
+    made, sizing = decider(world, live=True)
+    stalled = data.draw(st.sets(st.sampled_from(sorted(world.models)), max_size=1))
+    sizing.patience.gave_up((-number, name) for name in stalled for number in range(1, LATE_MAX + 1))
+    choice = run_late(made, sizing, world, data)
+
+    again, _ = decider(world)
+    again.as_recorded(Told({}, choice.late))
+    other = run(again, world, world.rows, lambda most: data.draw(st.integers(0, most - 1)))
+    assert not other.waits
+    assert set(other.late) == set(choice.late)
+    for place in range(len(world.rows)):
+        for name in {world.arms[int(choice.arm[place])], *world.shadows}:
+            assert said(made, choice, place, name) == said(again, other, place, name)
+    assert sorted(choice.faults) == sorted(other.faults)
+
+
+def nested(inner_ms: int, outer_ms: int, **last: str) -> World:
+    inner = Ensemble("inner", ("a", "b"), (1.0, 1.0), "mean", 1 if not last else 2, wait_ms_max=inner_ms, **last)
+    outer = Ensemble("outer", ("inner", "c"), (1.0, 1.0), "mean", 1, wait_ms_max=outer_ms)
+    return world_of([leaf("a"), leaf("b"), leaf("c"), leaf("d")], inner, outer, arm="outer")
+
+
+@pytest.mark.parametrize(
+    ("world", "left_out"),
+    [
+        (nested(50, 50), "b"),  # both times are up: what the inner one can say by now counts
+        (nested(40, 50), "b"),
+        (nested(60, 50), "inner"),  # the inner one would wait longer than the outer one does
+        (nested(50, 50, fallback="d"), "inner"),  # it needs one more pass, which would come too late
+    ],
+)
+def test_of_nested_ensembles_the_inner_one_goes_on_first(world: World, left_out: str) -> None:
+    made, sizing = decider(world, live=True)
+    choice = run(made, world, ROWS, first, frozenset({"b"}))
+    for sizing.now_ms in (40, 50):
+        made.overdue(sizing.now_ms)
+    assert not choice.waits
+    assert {said(made, choice, row, "outer").missing for row in range(8)} == {frozenset({left_out})}

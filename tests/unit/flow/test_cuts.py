@@ -14,21 +14,29 @@ from stream_infer.codec.internal import CUT
 from stream_infer.codec.schema import parse_schema
 from stream_infer.flow.cuts import Answered, CutEmitter
 from stream_infer.flow.merge import Chunk
-from stream_infer.flow.repeating import PassTold, parts, place
+from stream_infer.flow.repeating import LateTold, PassTold, parts, place
 
 LONG = st.integers(-(2**62), 2**62)
 PASSES = st.lists(st.builds(PassTold, *[st.integers(0, 70_000)] * 5), max_size=3)
 LONGS = st.lists(LONG, max_size=4)
+LATE = st.lists(st.builds(LateTold, st.integers(0, 99), st.integers(-1, 9), st.integers(0, 4096), st.integers(0, 4096)), max_size=3)
 
 
-@given(st.text(max_size=9), st.integers(0, 500), LONGS, LONGS, PASSES, st.none() | LONG, st.integers(1, 2**40))
+@given(st.text(max_size=9), st.integers(0, 500), LONGS, LONGS, PASSES, st.none() | LONG, st.integers(1, 2**40), LATE)
 def test_a_cut_is_the_avro_record_of_its_schema(
-    section: str, partition: int, began: list[int], versions: list[int], passes: list[PassTold], wall: int | None, number: int
+    section: str,
+    partition: int,
+    began: list[int],
+    versions: list[int],
+    passes: list[PassTold],
+    wall: int | None,
+    number: int,
+    late: list[LateTold],
 ) -> None:
     ended = [min(value + 3, 2**62) for value in began]
     chunk = Chunk(number, [], 70, -5, np.array([9, *began]), np.array([9, *ended]))
     users = np.arange(1, len(began) + 1)
-    (made,) = CutEmitter("cuts", section, partition).emit(chunk, users, Answered(tuple(versions), tuple(passes), wall))
+    (made,) = CutEmitter("cuts", section, partition).emit(chunk, users, Answered(tuple(versions), tuple(passes), wall, late))
     (value,) = made.values.raw()
     assert value is not None
     assert value[:5] == b"\x00" + parse_schema(CUT).schema_id.to_bytes(4, "big")
@@ -38,6 +46,7 @@ def test_a_cut_is_the_avro_record_of_its_schema(
     assert read == {
         "section": section, "partition": partition, "cut": number, "rows": 70, "reached": -5, "offsets": began, "versions": versions,
         "ends": ended, "passes": [n for p in passes for n in (p.model, p.first, p.rows, p.at, p.size)], "wall": wall,
+        "late": [n for one in late for n in (one.node, one.member, one.first, one.rows)],
     }  # fmt: skip
     assert (made.topic, made.partition, made.keys.raw()) == ("cuts", partition, [None])
 
