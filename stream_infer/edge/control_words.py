@@ -106,7 +106,12 @@ def _told(entry: Entry, record: Change | Told, *, holds: bool) -> dict[str, Any]
         text = f"v{record.version} {record.what}" if record.what in (IN_EFFECT, FAILED) else f"{record.what} {record.version}"
         text += f" {_words(dict(record.shares))}" if record.shares else ""
         text += f" from {record.topic}[{record.partition}]@{record.offset}" if record.what != FAILED else ""
-    return {"when": when, "who": who, "what": record.what, "text": text + (f": {record.why}" if record.why else ""), "offset": entry.offset}
+    text += f": {record.why}" if record.why else ""
+    found: dict[str, Any] = {"when": when, "who": who, "what": record.what, "offset": entry.offset}
+    if isinstance(record, Told) and record.figures:
+        text += f" ({', '.join(f'{name} {value:.4g}' for name, value in record.figures)})"
+        found |= {"figures": dict(record.figures), "event_ms": record.at_ms}
+    return found | {"text": text}
 
 
 def _shared(plan: Plan) -> list[DecideStep]:
