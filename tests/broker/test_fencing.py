@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from stream_infer.edge import kafka_client
 from stream_infer.edge.devbroker import Broker
+from stream_infer.edge.kafka_client import KafkaSettings
+from stream_infer.edge.kafka_errors import Complaints
+from stream_infer.edge.kafka_native import Native
+from stream_infer.edge.kafka_transactions import Transactions
+from stream_infer.edge.kafka_watchdog import Watchdog
 from stream_infer.errors import Fenced
 from stream_infer.flow.transport import Outcome
 from tests.conformance.clusters import KafkaCluster, Recorder, until, values
@@ -50,3 +59,27 @@ def test_a_member_that_stays_keeps_its_transaction_when_others_come_and_go(broke
 
     assert stays.commit({}) is Outcome.COMMITTED
     assert values(stays, out) == [b"kept"]
+
+
+@pytest.mark.parametrize("native", ["off", "require"])
+def test_the_group_takes_offsets_only_when_the_broker_has_the_records(broker: Broker, topic: str, native: Native) -> None:
+    """They linger for ten seconds here. Those of a worker that stood still in between would be missed by whoever takes over."""
+    cluster = KafkaCluster(topic, broker.bootstrap, native)
+    events, changelog = cluster.topic("in"), cluster.topic("changelog")
+    there: list[int] = []
+
+    class Looking(Producer):
+        def send_offsets_to_transaction(self, *arguments: Any) -> None:
+            there.append(cluster.high((changelog, 0)))
+            super().send_offsets_to_transaction(*arguments)
+
+    settings = KafkaSettings(broker.bootstrap, topic, f"{topic}.0", client={"linger.ms": "10000"})
+    watchdog = Watchdog(60)
+    writer = Transactions(kafka_client.producer(settings, Complaints(broker.bootstrap)), 30.0, watchdog, Looking, native)
+    reader = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": topic})
+    writer.send(changelog, blobs([b"k"]), blobs([b"state"]), 0, None)
+    assert writer.commit([TopicPartition(events, 0, 1)], reader.consumer_group_metadata()) is Outcome.COMMITTED
+    writer.close()
+    reader.close()
+    watchdog.close()
+    assert there == [1]

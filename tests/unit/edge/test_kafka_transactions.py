@@ -30,6 +30,7 @@ class ScriptedProducer:
     def __init__(self, script: Mapping[str, Sequence[KafkaError | None]], calls: list[str]) -> None:
         self._script = {name: list(answers) for name, answers in script.items()}
         self.calls = calls
+        self.left = 0
 
     def _answer(self, name: str) -> None:
         self.calls.append(name)
@@ -45,6 +46,10 @@ class ScriptedProducer:
 
     def produce(self, topic: str, value: bytes | None, key: bytes | None, partition: int) -> None:
         self._answer("produce")
+
+    def flush(self, timeout: float) -> int:
+        self._answer("flush")
+        return self.left
 
     def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: object, timeout: float) -> None:
         self._answer(f"offsets {[(o.topic, o.partition, o.offset) for o in offsets]} {metadata}")
@@ -101,23 +106,31 @@ SENT = "offsets [('in', 0, 7)] meta"
 def test_a_commit_without_trouble(watchdog: Watchdog) -> None:
     transactions, calls = begun(watchdog)
     assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
-    assert calls == [SENT, "commit"]
+    assert calls == ["flush", SENT, "commit"]
     assert not transactions.is_open
 
 
 def test_what_may_be_repeated_is_repeated_with_the_same_arguments(watchdog: Watchdog) -> None:
     transactions, calls = begun(watchdog, **{SENT: [RETRIABLE, TIMED_OUT, None], "commit": [RETRIABLE, None]})
     assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
-    assert calls == [SENT, SENT, SENT, "commit", "commit"]
+    assert calls == ["flush", SENT, SENT, SENT, "commit", "commit"]
 
 
-@pytest.mark.parametrize("where", [SENT, "commit"])
+def test_offsets_wait_for_records_that_the_broker_does_not_take(watchdog: Watchdog) -> None:
+    transactions, calls = begun(watchdog)
+    producer: Any = transactions._producer
+    producer.left = 3
+    assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
+    assert calls == ["flush", "abort"]
+
+
+@pytest.mark.parametrize("where", ["flush", SENT, "commit"])
 def test_an_abortable_error_aborts_and_the_next_transaction_begins_anew(watchdog: Watchdog, where: str) -> None:
     transactions, calls = begun(watchdog, **{where: [ABORTABLE]})
     assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
     assert calls[-2:] == [where, "abort"]
     assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
-    assert calls[-3:] == ["begin", SENT, "commit"]
+    assert calls[-4:] == ["begin", "flush", SENT, "commit"]
     assert transactions.rebuilt == 0
 
 
@@ -213,7 +226,7 @@ def test_a_producer_that_lost_all_its_brokers_is_not_used_again(watchdog: Watchd
     calls.clear()
     transactions.send("t", blobs([b"k"]), blobs([b"v"]), None, None)
     assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
-    assert calls == ["purge", "close", "init", "begin", "produce", SENT, "commit"]
+    assert calls == ["purge", "close", "init", "begin", "produce", "flush", SENT, "commit"]
     assert transactions.rebuilt == 1
     calls.clear()
     configs[1]["error_cb"](CUT_OFF)  # while no transaction is open
@@ -226,7 +239,7 @@ def test_the_loss_of_one_broker_is_left_to_the_client(watchdog: Watchdog) -> Non
     transactions, calls = begun(watchdog, configs)
     configs[0]["error_cb"](LOST_ONE)
     assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
-    assert calls == [SENT, "commit"]
+    assert calls == ["flush", SENT, "commit"]
 
 
 def test_what_the_client_reports_is_passed_on(watchdog: Watchdog) -> None:
