@@ -28,7 +28,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stream_infer.features.settings import Input
+from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
+from stream_infer.models.load import load_model
 from stream_infer.models.settings import ModelSettings
 from stream_infer.models.torch_model import Mlp
 from stream_infer.records import Floats, Matrix
@@ -134,6 +136,10 @@ def onnx_net(**changes: object) -> bytes:
     return onnx_file(nodes, weights, **changes).SerializeToString()
 
 
+def onnx_graph(*nodes: onnx.NodeProto, weights: dict[str, np.ndarray] | None = None, **changes: object) -> bytes:
+    return onnx_file(list(nodes), weights or {}, **changes).SerializeToString()
+
+
 # ----------------------------------------------------------------------------------------------------------------- trees
 
 
@@ -181,6 +187,37 @@ def lgb(objective: str = "binary", **more: object) -> lightgbm.Booster:
     return lightgbm.train({"objective": objective, "verbose": -1, "num_threads": 1, "num_leaves": 7} | more, data, 6)
 
 
+def xgb_with(**changes: object) -> bytes:
+    """The booster's JSON with other numbers in its first tree."""
+    model = json.loads(bytes(xgb().save_raw("json")))
+    tree = model["learner"]["gradient_booster"]["model"]["trees"][0]
+    for name, change in changes.items():
+        place, value = change
+        tree[name][place] = value
+    return json.dumps(model).encode()
+
+
+def last_leaf() -> int:
+    tree = json.loads(bytes(xgb().save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"][0]
+    return max(place for place, child in enumerate(tree["left_children"]) if child == -1)
+
+
+def lgb_with(name: str, value: str, place: int = -1) -> bytes:
+    """The booster's text with another word in the first tree, and the sizes of the trees put right."""
+    head, _, rest = lgb().model_to_string().partition("\nTree=0\n")
+    tree, end, more = rest.partition("\nTree=1\n")
+    lines = [line.split("=", 1) for line in tree.split("\n")]
+    for line in lines:
+        if line[0] == name:
+            words = line[1].split(" ")
+            words[place] = value
+            line[1] = " ".join(words)
+    changed = "\n".join("=".join(line) for line in lines)
+    sizes = head.rpartition("tree_sizes=")[2].split()
+    sizes[0] = str(int(sizes[0]) + len(changed) - len(tree))
+    return (head.rpartition("tree_sizes=")[0] + "tree_sizes=" + " ".join(sizes) + "\n\nTree=0\n" + changed + end + more).encode()
+
+
 def _xgb_answers(x: Matrix) -> Floats:
     return xgb().predict(xgboost.DMatrix(x, feature_names=list(COLUMNS)))[:, None].astype(np.float64)
 
@@ -206,3 +243,9 @@ def everything() -> dict[str, Made]:
 
 
 FORMATS = ("linear", "torch", "pt2", "torchscript", "onnx", "skops", "pickle", "joblib", "xgboost json", "xgboost ubj", "lightgbm")
+
+
+def load(format: str, data: bytes, **changes: object) -> Model:  # noqa: A002 — the word for it
+    """A file as if it were that of everything()[format]."""
+    made = everything()[format]
+    return load_model(made.settings(data=data, **changes), data, {})

@@ -1,109 +1,24 @@
-"""The column reader and writer against two independent ones: fastavro and the avro package."""
+"""The column reader against fastavro, the avro package and our own reader of single rows."""
 
 from __future__ import annotations
 
 import io
 import json
-import math
 import struct
 from typing import Any
 
-import avro.io
-import avro.schema
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_infer.codec.avro_decode import AvroDecoder
-from stream_infer.codec.avro_encode import AvroEncoder
 from stream_infer.codec.avro_row import RowReader
 from stream_infer.codec.resolution import Resolution
 from stream_infer.codec.schema import parse_schema
-from stream_infer.records import Column, Lists, Numbers, Rejected, Text
-
-INT = st.integers(-(2**31), 2**31 - 1) | st.integers(-70, 70)
-LONG = st.integers(-(2**63), 2**63 - 1) | st.integers(-70, 70) | st.sampled_from([2**55, -(2**55), 2**56, 2**62, -(2**63), 2**63 - 1])
-NUMBERS: dict[str, st.SearchStrategy[Any]] = {
-    "boolean": st.booleans(),
-    "int": INT,
-    "long": LONG,
-    "float": st.floats(width=32),
-    "double": st.floats(),
-}
-TEXTS = st.text(max_size=20) | st.text("abc é", max_size=90)
-SYMBOLS = ["RED", "GREEN", "BLUE"]
-
-
-def kinds(place: int) -> st.SearchStrategy[tuple[Any, st.SearchStrategy[Any]]]:
-    """An Avro type with a strategy for its values; place makes names of named types unique."""
-    plain = st.sampled_from(
-        list(NUMBERS.items())
-        + [({"type": "array", "items": kind}, st.lists(values, max_size=6)) for kind, values in NUMBERS.items()]
-        + [
-            ("string", TEXTS),
-            ("bytes", st.binary(max_size=90)),
-            ({"type": "enum", "name": f"Enum{place}", "symbols": SYMBOLS}, st.sampled_from(SYMBOLS)),
-            ({"type": "fixed", "name": f"Fixed{place}", "size": 11}, st.binary(min_size=11, max_size=11)),
-        ]
-    )
-    null = plain.flatmap(lambda pair: st.sampled_from([(["null", pair[0]], st.none() | pair[1]), ([pair[0], "null"], st.none() | pair[1])]))
-    return plain | null
-
-
-@st.composite
-def tables(draw: st.DrawFn, rows_max: int = 6) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A schema of up to five fields, and rows for it."""
-    pairs = [draw(kinds(place)) for place in range(draw(st.integers(1, 5)))]
-    schema = {"type": "record", "name": "Row", "fields": [{"name": f"f{place}", "type": pair[0]} for place, pair in enumerate(pairs)]}
-    row = st.fixed_dictionaries({f"f{place}": pair[1] for place, pair in enumerate(pairs)})
-    return schema, draw(st.lists(row, min_size=1, max_size=rows_max))
-
-
-def by_fastavro(schema: dict[str, Any], row: dict[str, Any]) -> bytes:
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), row)
-    return out.getvalue()
-
-
-def by_avro(schema: dict[str, Any], row: dict[str, Any]) -> bytes:
-    out = io.BytesIO()
-    avro.io.DatumWriter(avro.schema.parse(json.dumps(schema))).write(row, avro.io.BinaryEncoder(out))
-    return out.getvalue()
-
-
-def rows_of(columns: dict[str, Column]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, cells, strict=True)) for cells in zip(*(column.to_list() for column in columns.values()), strict=True)]
-
-
-def same(left: Any, right: Any) -> bool:
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[name], right[name]) for name in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, float) and isinstance(right, float):
-        return struct.pack("<d", left) == struct.pack("<d", right) or (math.isnan(left) and math.isnan(right))
-    return type(left) is type(right) and left == right
-
-
-def column_of(kind: Any, cells: list[Any]) -> Column:
-    """Cells as a column, the way a caller would build it."""
-    if isinstance(kind, list):
-        kind = next(branch for branch in kind if branch != "null")
-    valid = np.array([cell is not None for cell in cells], dtype=np.bool_)
-    dtypes = {"boolean": np.bool_, "int": np.int32, "long": np.int64, "float": np.float32, "double": np.float64}
-    if isinstance(kind, str) and kind in dtypes:
-        return Numbers(np.array([0 if cell is None else cell for cell in cells], dtype=dtypes[kind]), valid)
-    if isinstance(kind, dict) and kind["type"] == "array":
-        size = np.array([len(cell or []) for cell in cells], dtype=np.int64)
-        items: Any = np.array([item for cell in cells for item in cell or []], dtype=dtypes[kind["items"]])
-        return Lists(items, np.cumsum(size) - size, size, valid)
-    text = Text.of(cells, is_bytes=kind == "bytes" or (isinstance(kind, dict) and kind["type"] == "fixed"))
-    return Text(text.blob, text.start, text.size, valid, text.is_bytes)
-
-
-common = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from stream_infer.records import Rejected, Text
+from tests.unit.codec.avro_tables import LONG, SYMBOLS, WIDE, WIDE_ROW, by_avro, by_fastavro, common, one_field, rows_of, same, tables
 
 
 @common
@@ -116,27 +31,6 @@ def test_decoding_gives_back_what_both_writers_wrote(table: tuple[dict[str, Any]
     columns, rejected = decoder.decode(Text.of(raw, is_bytes=True))
     assert not rejected.reason
     assert same(rows_of(columns), rows)
-
-
-@common
-@given(tables(), st.sampled_from([b"", b"\x00\x00\x00\x00\x07", b"nine byte"]))
-def test_encoding_gives_the_bytes_of_fastavro(table: tuple[dict[str, Any], list[dict[str, Any]]], prefix: bytes) -> None:
-    schema, rows = table
-    encoder = AvroEncoder(parse_schema(json.dumps(schema)))
-    columns = {field["name"]: column_of(field["type"], [row[field["name"]] for row in rows]) for field in schema["fields"]}
-    assert encoder.encode(columns, prefix).raw() == [prefix + by_fastavro(schema, row) for row in rows]
-
-
-@common
-@given(tables())
-def test_decoded_columns_encode_to_the_same_bytes(table: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
-    """Spans into the records' own block, lists that do not begin at 0, rows in another order: all are columns."""
-    schema, rows = table
-    parsed = parse_schema(json.dumps(schema))
-    raw = [by_fastavro(schema, row) for row in rows]
-    columns, _ = AvroDecoder(parsed).decode(Text.of(raw, is_bytes=True))
-    backwards = np.arange(len(rows), dtype=np.int64)[::-1]
-    assert AvroEncoder(parsed).encode({name: column.take(backwards) for name, column in columns.items()}).raw() == raw[::-1]
 
 
 # What fastavro reads and we refuse, each on purpose.
@@ -216,30 +110,6 @@ def test_mutated_bytes_are_refused_or_read_as_fastavro_reads_them(
     assert only.reason == rejected.reason[:1]
 
 
-WIDE = {
-    "type": "record",
-    "name": "Wide",
-    "fields": [
-        {"name": "id", "type": "string"},
-        {"name": "ts", "type": "long"},
-        {"name": "n", "type": "int"},
-        {"name": "x", "type": "double"},
-        {"name": "y", "type": "float"},
-        {"name": "flag", "type": "boolean"},
-        {"name": "note", "type": ["null", "string"]},
-        {"name": "colour", "type": {"type": "enum", "name": "Colour", "symbols": SYMBOLS}},
-        {"name": "hash", "type": {"type": "fixed", "name": "Hash", "size": 4}},
-        {"name": "xs", "type": {"type": "array", "items": "double"}},
-        {"name": "ns", "type": [{"type": "array", "items": "long"}, "null"]},
-        {"name": "raw", "type": "bytes"},
-    ],
-}
-WIDE_ROW = {
-    "id": "flight-0000017 é", "ts": 1_700_000_000_000, "n": -3, "x": 0.5, "y": 0.25, "flag": True, "note": "hello", "colour": "BLUE",
-    "hash": b"\x00\xff\x80\x01", "xs": [1.0, -2.0], "ns": [1, -300, 2**62], "raw": b"\x00\x01",
-}  # fmt: skip
-
-
 def test_a_record_cut_at_any_byte_is_refused_alone() -> None:
     whole = by_fastavro(WIDE, WIDE_ROW)
     cut = [whole[:size] for size in range(len(whole))]
@@ -248,10 +118,6 @@ def test_a_record_cut_at_any_byte_is_refused_alone() -> None:
     assert same(rows[len(cut)], WIDE_ROW)
     assert rejected.reason[0] == "the record is empty"
     assert rejected.reason[-1] == "1 byte left over after the last field"
-
-
-def one_field(kind: Any) -> dict[str, Any]:
-    return {"type": "record", "name": "One", "fields": [{"name": "f", "type": kind}]}
 
 
 BAD = [
@@ -398,65 +264,3 @@ def test_a_text_is_utf8_when_python_says_so(text: bytes, data: st.DataObject) ->
     raw = [by_fastavro(one_field("bytes"), {"f": one}) for one in texts]
     _, rejected = AvroDecoder(parse_schema(json.dumps(one_field("string")))).decode(Text.of(raw, is_bytes=True))
     assert rejected.index == [place for place, one in enumerate(texts) if one.decode(errors="replace").encode() != one]
-
-
-WRONG: list[tuple[str, Column, str]] = [
-    ("long", Numbers(np.zeros(2)), "field f: got float64, expected long"),
-    ("int", Numbers(np.array([0, 2**31])), "values from 0 to 2147483648, expected int"),
-    ("long", Numbers(np.array([0, 2**63], dtype=np.uint64)), "expected long"),
-    ("boolean", Numbers(np.zeros(2, dtype=np.int64)), "got int64, expected boolean"),
-    ("float", Numbers(np.array([0, 1e300])), "beyond the range of float"),
-    ("double", Text.of(["1", "2"]), "got text, expected double"),
-    ("string", Text.of([b"1", b"2"], is_bytes=True), "got bytes, expected string"),
-    ("string", Text.of(["1", None]), "row 1 is absent, expected string"),
-    ("string", Numbers(np.zeros(2)), "got float64, expected string"),
-]
-
-
-@pytest.mark.parametrize(("kind", "column", "message"), WRONG)
-def test_a_wrong_column_is_named_with_what_was_expected(kind: str, column: Column, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        AvroEncoder(parse_schema(json.dumps(one_field(kind)))).encode({"f": column})
-
-
-def test_wrong_symbols_sizes_lengths_and_missing_columns_are_named() -> None:
-    enum = AvroEncoder(parse_schema(json.dumps(one_field({"type": "enum", "name": "E", "symbols": SYMBOLS}))))
-    with pytest.raises(ValueError, match=r"field f: row 1 is b'PINK', expected one of RED, GREEN, BLUE"):
-        enum.encode({"f": Text.of(["RED", "PINK"])})
-    fixed = AvroEncoder(parse_schema(json.dumps(one_field({"type": "fixed", "name": "F", "size": 2}))))
-    with pytest.raises(ValueError, match="field f: row 0 has 1 bytes, expected fixed of 2"):
-        fixed.encode({"f": Text.of([b"a", b"bc"], is_bytes=True)})
-    array = AvroEncoder(parse_schema(json.dumps(one_field({"type": "array", "items": "long"}))))
-    with pytest.raises(ValueError, match="field f: got float64, expected long"):
-        array.encode({"f": Lists.of_matrix(np.zeros((2, 2)))})
-    two = AvroEncoder(parse_schema(json.dumps(WIDE)))
-    with pytest.raises(ValueError, match="no column for ts, n"):
-        two.encode({"id": Text.of(["a"])})
-    columns, _ = AvroDecoder(two.schema).decode(Text.of([by_fastavro(WIDE, WIDE_ROW)] * 2, is_bytes=True))
-    with pytest.raises(ValueError, match="field ts: 1 rows, expected 2"):
-        two.encode({**columns, "ts": columns["ts"].take(np.array([0]))})
-
-
-def test_integers_widen_to_the_schemas_numbers_when_written() -> None:
-    encoder = AvroEncoder(parse_schema(json.dumps(one_field("double"))))
-    assert encoder.encode({"f": Numbers(np.array([3]))}).raw() == [struct.pack("<d", 3.0)]
-    assert encoder.encode({"f": Numbers(np.zeros(0))}).raw() == []
-
-
-LONGS, DOUBLES = ({"type": "array", "items": kind} for kind in ("long", "double"))
-SPANS: list[tuple[Any, Any]] = [
-    ("string", lambda start, size: Text(np.zeros(9, dtype=np.uint8), start, size)),
-    (LONGS, lambda start, size: Lists(np.zeros(9, dtype=np.int64), start, size)),
-    (DOUBLES, lambda start, size: Lists(np.zeros(9), start, size)),
-]
-
-
-@pytest.mark.parametrize(("kind", "column"), SPANS)
-@pytest.mark.parametrize(("start", "size"), [(-1, 2), (8, 2), (10, 1), (2**62, 1), (0, 10), (0, -1)])
-def test_spans_outside_of_their_block_are_refused_and_never_read(kind: Any, column: Any, start: int, size: int) -> None:
-    encoder = AvroEncoder(parse_schema(json.dumps(one_field(["null", kind]))))
-    spans = column(np.array([0, start]), np.array([1, size]))
-    with pytest.raises(ValueError, match=r"field f: row 1 points outside of its block|negative size"):
-        encoder.encode({"f": spans})
-    spans.valid = np.array([True, False])  # what is absent may point anywhere
-    assert len(encoder.encode({"f": spans})) == 2
