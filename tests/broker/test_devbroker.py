@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,13 +27,44 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 YEAR_2013_MS = 1_370_000_000_000
 YEAR_2100_MS = 4_102_444_800_000
+ROWS = [Row(b"%d" % i, b"k%d" % i, i % 2, YEAR_2013_MS + i) for i in range(100)]
 
 
 @pytest.fixture
-def folder(broker: devbroker.Broker, tmp_path: Path) -> Iterator[Path]:
-    """A fresh folder. The session's broker is asked for first, so that a machine without jars skips these tests too."""
+def fresh(broker: devbroker.Broker, tmp_path: Path) -> Iterator[Path]:
+    """A folder that is not there yet. The session's broker is asked for first, so that a machine without jars skips these tests too."""
     yield tmp_path / "cluster"
     devbroker.stop(tmp_path / "cluster")
+
+
+@pytest.fixture(scope="module")
+def kept(broker: devbroker.Broker, tmp_path_factory: pytest.TempPathFactory) -> devbroker.Broker:
+    """A cluster that was made, given the topic `kept` with ROWS, and stopped."""
+    folder = tmp_path_factory.mktemp("kept") / "cluster"
+    made = devbroker.start(folder)
+    try:
+        create_topics(made.bootstrap, {"kept": 2})
+        produce_rows(made.bootstrap, "kept", ROWS)
+    finally:
+        assert devbroker.stop(folder)
+    assert gone(made.pid)
+    assert devbroker.status(folder)["running"] is False
+    return made
+
+
+@pytest.fixture
+def folder(kept: devbroker.Broker, fresh: Path) -> Path:
+    """A copy of it: what a test starts there need not be formatted first, which takes Java a second."""
+    return shutil.copytree(kept.folder, fresh)
+
+
+@pytest.fixture(scope="module")
+def running(kept: devbroker.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[devbroker.Broker]:
+    """A broker of these tests' own, for those that leave it as it is."""
+    folder = shutil.copytree(kept.folder, tmp_path_factory.mktemp("running") / "cluster")
+    (folder / "server.properties").unlink()  # the address there is for the other copies
+    yield devbroker.start(folder)
+    devbroker.stop(folder)
 
 
 def in_another_process(code: str, folder: Path) -> subprocess.Popen[str]:
@@ -48,18 +80,17 @@ def gone(pid: int) -> bool:
     return kafka_process.started_at(pid) == ""
 
 
-def test_a_second_start_in_the_same_folder_gives_the_running_one(folder: Path) -> None:
-    first = devbroker.start(folder)
-    assert devbroker.start(folder) == first
-    with in_another_process("print(devbroker.start(folder).pid)", folder) as other:
-        assert int(other.communicate(timeout=60)[0]) == first.pid
+def test_a_second_start_in_the_same_folder_gives_the_running_one(running: devbroker.Broker) -> None:
+    assert devbroker.start(running.folder) == running
+    with in_another_process("print(devbroker.start(folder).pid)", running.folder) as other:
+        assert int(other.communicate(timeout=60)[0]) == running.pid
     # … and the other process, which did not start it, did not end it either.
-    found = devbroker.status(folder)
-    assert (found["running"], found["answers"], found["pid"], found["cluster_id"]) == (True, True, first.pid, first.cluster_id)
+    found = devbroker.status(running.folder)
+    assert (found["running"], found["answers"], found["pid"], found["cluster_id"]) == (True, True, running.pid, running.cluster_id)
 
 
-def test_two_processes_that_start_at_once_get_one_broker(folder: Path) -> None:
-    with in_another_process(OWNER, folder) as one, in_another_process(OWNER, folder) as two:
+def test_two_processes_that_start_at_once_get_one_broker(fresh: Path) -> None:
+    with in_another_process(OWNER, fresh) as one, in_another_process(OWNER, fresh) as two:
         assert one.stdout is not None
         assert two.stdout is not None
         assert int(one.stdout.readline()) == int(two.stdout.readline()) > 0
@@ -67,43 +98,33 @@ def test_two_processes_that_start_at_once_get_one_broker(folder: Path) -> None:
         two.communicate("\n", timeout=60)
 
 
-def test_data_address_and_cluster_outlive_a_restart(folder: Path) -> None:
-    first = devbroker.start(folder)
-    create_topics(first.bootstrap, {"kept": 2})
-    rows = [Row(b"%d" % i, b"k%d" % i, i % 2, YEAR_2013_MS + i) for i in range(100)]
-    produce_rows(first.bootstrap, "kept", rows)
-    assert devbroker.stop(folder)
-    assert gone(first.pid)
-    assert devbroker.status(folder)["running"] is False
+def test_data_address_and_cluster_outlive_a_restart_and_kill_9_of_the_broker(kept: devbroker.Broker, folder: Path) -> None:
+    def rows() -> list[tuple[object, ...]]:
+        return sorted((row.value, row.key, row.timestamp_ms) for row in read_all(kept.bootstrap, "kept"))
 
     second = devbroker.start(folder)
-    assert (second.cluster_id, second.bootstrap) == (first.cluster_id, first.bootstrap)
-    assert second.pid != first.pid
-    assert sorted((row.value, row.key, row.timestamp_ms) for row in read_all(second.bootstrap, "kept")) == sorted(
-        (row.value, row.key, row.timestamp_ms) for row in rows
-    )
+    assert (second.cluster_id, second.bootstrap) == (kept.cluster_id, kept.bootstrap)
+    assert second.pid != kept.pid
+    assert rows() == sorted((row.value, row.key, row.timestamp_ms) for row in ROWS)
 
-
-def test_after_kill_9_of_the_broker_it_comes_back_with_its_data(folder: Path) -> None:
-    first = devbroker.start(folder)
-    create_topics(first.bootstrap, {"kept": 1})
-    produce_rows(first.bootstrap, "kept", [Row(b"1"), Row(b"2")])
-    os.kill(first.pid, signal.SIGKILL)
-    wait_until(lambda: gone(first.pid), "java is gone")
+    os.kill(second.pid, signal.SIGKILL)
+    wait_until(lambda: gone(second.pid), "java is gone")
     assert devbroker.status(folder)["running"] is False  # broker.json is stale and not believed
-    second = devbroker.start(folder)
-    assert [row.value for row in read_all(second.bootstrap, "kept")] == [b"1", b"2"]
+    third = devbroker.start(folder)
+    assert (third.cluster_id, third.bootstrap) == (kept.cluster_id, kept.bootstrap)
+    assert rows() == sorted((row.value, row.key, row.timestamp_ms) for row in ROWS)
 
 
 def test_it_dies_with_an_owner_that_is_killed(folder: Path) -> None:
+    closed = folder / "data" / ".kafka_cleanshutdown"
     with in_another_process(OWNER, folder) as owner:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
         assert not gone(pid)
+        assert not closed.exists()
         owner.kill()
     wait_until(lambda: gone(pid), "java ended after its owner")
-    # Closed, not cut off: it was told with SIGTERM.
-    assert (folder / "data" / ".kafka_cleanshutdown").exists()
+    assert closed.exists(), "not cut off: it was told with SIGTERM"
 
 
 def test_a_start_right_after_the_owner_was_killed_gets_a_broker_that_lives_on(folder: Path) -> None:
@@ -140,54 +161,51 @@ def test_told_to_stay_it_outlives_its_starter_until_it_is_stopped(folder: Path) 
     assert devbroker.stop(folder) is False
 
 
-def test_ports_that_are_taken_by_others_are_left_to_them(folder: Path) -> None:
-    first = devbroker.start(folder)
-    devbroker.stop(folder)
-    host, port = first.bootstrap.split(":")
+def test_ports_that_are_taken_by_others_are_left_to_them(kept: devbroker.Broker, folder: Path) -> None:
+    host, port = kept.bootstrap.split(":")
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((host, int(port)))
         other.listen()
         second = devbroker.start(folder)
-    assert second.bootstrap != first.bootstrap
-    assert second.cluster_id == first.cluster_id
+    assert second.bootstrap != kept.bootstrap
+    assert second.cluster_id == kept.cluster_id
 
 
-def test_a_folder_with_another_clusters_logs_is_refused(folder: Path) -> None:
-    first = devbroker.start(folder)
-    devbroker.stop(folder)
+def test_a_folder_with_another_clusters_logs_is_refused(kept: devbroker.Broker, folder: Path) -> None:
     (folder / "cluster_id").write_text("AAAAAAAAAAAAAAAAAAAAAA\n")
-    with pytest.raises(EnvironmentMissing, match=f"another cluster's(.|\n)*{first.cluster_id}(.|\n)*AAAAAAAAAAAAAAAAAAAAAA"):
+    with pytest.raises(EnvironmentMissing, match=f"another cluster's(.|\n)*{kept.cluster_id}(.|\n)*AAAAAAAAAAAAAAAAAAAAAA"):
         devbroker.start(folder)
 
 
-def test_an_address_that_answers_as_another_cluster_is_refused(broker: devbroker.Broker, folder: Path) -> None:
-    folder.mkdir()
+def test_an_address_that_answers_as_another_cluster_is_refused(broker: devbroker.Broker, fresh: Path) -> None:
+    fresh.mkdir()
     mark = kafka_process.started_at(os.getpid())
     said = {"bootstrap": broker.bootstrap, "cluster_id": "AAAAAAAAAAAAAAAAAAAAAA", "pid": os.getpid(), "mark": mark}
-    (folder / "broker.json").write_text(json.dumps(said))
+    (fresh / "broker.json").write_text(json.dumps(said))
     try:
         with pytest.raises(EnvironmentMissing, match="another cluster's"):
-            devbroker.start(folder)
+            devbroker.start(fresh)
     finally:
-        (folder / "broker.json").unlink()  # it names this very process: the fixture would stop it
+        (fresh / "broker.json").unlink()  # it names this very process: the fixture would stop it
 
 
-def test_a_folder_that_another_broker_works_on_is_refused(folder: Path) -> None:
-    first = devbroker.start(folder)
-    state = (folder / "broker.json").read_text()
-    (folder / "broker.json").unlink()
-    with pytest.raises(EnvironmentMissing, match="another broker works on this folder"):
-        devbroker.start(folder)
-    (folder / "broker.json").write_text(state)
-    assert not gone(first.pid)
+def test_a_folder_that_another_broker_works_on_is_refused(running: devbroker.Broker) -> None:
+    state = (running.folder / "broker.json").read_text()
+    (running.folder / "broker.json").unlink()
+    try:
+        with pytest.raises(EnvironmentMissing, match="another broker works on this folder"):
+            devbroker.start(running.folder)
+    finally:
+        (running.folder / "broker.json").write_text(state)
+    assert not gone(running.pid)
 
 
-def test_an_outside_broker_is_used_as_it_is(broker: devbroker.Broker, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outside_broker_is_used_as_it_is(broker: devbroker.Broker, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_INFER_BOOTSTRAP", broker.bootstrap)
-    found = devbroker.reach(folder)
+    found = devbroker.reach(fresh)
     assert (found.bootstrap, found.cluster_id, found.pid) == (broker.bootstrap, broker.cluster_id, 0)
-    assert not folder.exists()
+    assert not fresh.exists()
 
 
 def test_an_outside_broker_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
