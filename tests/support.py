@@ -29,7 +29,9 @@ class Row:
     offset: int = -1
 
 
+@cache
 def admin(bootstrap: str) -> AdminClient:
+    """Kept: a new client takes some tens of milliseconds, and waits ask every 50 ms."""
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
 

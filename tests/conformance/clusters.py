@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.kafka_client import GroupProtocol, KafkaSettings
@@ -16,6 +17,7 @@ from stream_infer.flow.transport import Outcome, Partition, Transport
 from stream_infer.records import Fetched
 from stream_infer.sim.broker import SimBroker
 from stream_infer.sim.transport import SimTransport
+from tests.support import Row, admin, produce_rows
 
 Rows = list[tuple[int, bytes | None, bytes | None]]  # offset, key, value
 
@@ -121,18 +123,13 @@ class KafkaCluster:
         return made
 
     def append(self, topic: str, rows: Sequence[tuple[bytes | None, bytes | None]], partition: int = 0, headers: Any = None) -> None:
-        producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 0})
-        for place, (key, value) in enumerate(rows):
-            producer.produce(topic, value, key, partition, headers=headers[place] if headers else None)
-        assert producer.flush(20) == 0
-        producer.close()
+        heads = headers or [[]] * len(rows)
+        given = [Row(value, key, partition, headers=head) for (key, value), head in zip(rows, heads, strict=True)]
+        produce_rows(self._bootstrap, topic, given, keep=True)
 
     def high(self, partition: Partition) -> int:
-        asker = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "none", "isolation.level": "read_uncommitted"})
-        try:
-            return asker.get_watermark_offsets(TopicPartition(*partition), timeout=10)[1]
-        finally:
-            asker.close()
+        place = TopicPartition(*partition)
+        return int(admin(self._bootstrap).list_offsets({place: OffsetSpec.latest()})[place].result(10).offset)
 
     def let_pass(self, ms: int) -> None:
         time.sleep(ms / 1000)
