@@ -197,7 +197,9 @@ def producer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatis
     if settings.guarantee == "exactly_once":
         ours |= {"transactional.id": settings.transactional_id, "transaction.timeout.ms": settings.transaction_timeout_ms}
     defaults = {
-        "linger.ms": 5,  # 0 costs the broker twice the CPU; a commit flushes without waiting for it
+        # A chunk's answers come together, so little is gained by waiting for more; 0 costs the broker twice the CPU. At 200 records/s, at
+        # least once: p50 9.4 → 5.4 ms against 5 ms, at 30,000/s the same; a commit flushes without waiting for it.
+        "linger.ms": 1,
         "batch.size": 262_144,
         "batch.num.messages": 10_000,
         "compression.type": "lz4",  # halves the broker's CPU for nothing measurable here

@@ -169,7 +169,10 @@ def forecast(plan: Plan, costs: Costs, client: ClientCosts, *, rate: float, work
     count = int(min(max(20 * mine, ROWS_SIMULATED[0]), ROWS_SIMULATED[1]))
     arrivals = np.cumsum(np.random.default_rng(1).exponential(1 / mine, count))
     done = simulate(arrivals, seconds, POLL_ROWS_MAX)
-    seen = visible_at(done.starts, done.ends, interval_s=interval, commit_s=commit, rest_s=SHARE * commit)
+    if plan.emit.guarantee == "exactly_once":
+        seen = visible_at(done.starts, done.ends, interval_s=interval, commit_s=commit, rest_s=SHARE * commit * done.busy())
+    else:
+        seen = done.ends + commit  # sent as they are there, whatever is being committed
     wait = np.repeat(seen - done.ends, done.rows)
     beside = np.repeat([costs.seconds(rows / tasks, ("model",)) for rows in done.rows], done.rows) if costs.threaded else 0.0
     latency = (client.fetch_s + done.latency + beside + wait)[count // 4 :]  # the first rows find an empty queue

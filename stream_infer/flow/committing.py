@@ -5,13 +5,14 @@ what comes next; only sending must wait, for it would fall into the transaction 
 until the outcome is known: sent then, or forgotten with everything else. Without transactions there is nothing it could fall into, and
 it is sent at once where the transport can tell it from what the commit waits for.
 
-When: as soon as the work in hand is out, but not sooner after the last commit than SHARE times the length of one, so that commits take
-a third of the time at most; and at the interval at the latest. With little to do every small batch is its own transaction (22 ms to
-a read-committed reader on an idle machine); at full load the interval holds (100 ms: 5 % of the time).
+When: as soon as the work in hand is out, but not sooner after the last commit than SHARE times the length of one, for as much of that time
+as the loop was busy: so commits take a third of the time at most where time is short. With little to do every small batch is its own
+transaction; at full load the interval holds (100 ms: 5 % of the time). At least once answers are out already, and the interval alone counts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from stream_infer.flow.commands import Command, Produce
 from stream_infer.flow.ports import Pace
 from stream_infer.flow.transport import Outcome, Partition, Transport
 
-SHARE = 2  # a commit begins at the earliest so many times its own length after the last one: 10 ms where one takes 5
+SHARE = 2  # a busy loop commits at the earliest so many times a commit's length after the last one: 10 ms where one takes 5
 HELD_RECORDS_MAX = 100_000  # as many as the client's queue takes; beyond, the loop waits for the outcome
 SMOOTHING = 0.2  # of the newest commit in the running mean of their lengths
 
@@ -45,6 +46,7 @@ class Committer:
         self._checkpoint: list[Produce] = []
         self._offsets: Mapping[Partition, int] | None = None  # still to be committed, after the answers were
         self._length_ms = 0.0
+        self._rested_ms = 0  # since the last commit
 
     @property
     def open(self) -> bool:
@@ -69,10 +71,23 @@ class Committer:
         if rows:
             self._work.rows.append((began, rows))
 
+    def rested(self, waited_ms: int) -> None:
+        """The loop waited so long for something to do."""
+        self._rested_ms += waited_ms
+
     def due(self, now: int, *, at_rest: bool) -> bool:
         """Whether a transaction should end. at_rest: no work is in hand that will be out soon."""
+        return now - self._pace.last_commit_ms >= self._pace.interval_ms or (at_rest and self.due_in_ms(now) <= 0)
+
+    def due_in_ms(self, now: int) -> int:
+        """How long the loop may wait, if nothing comes, until a transaction should end."""
         since = now - self._pace.last_commit_ms
-        return since >= self._pace.interval_ms or (at_rest and since >= SHARE * self._length_ms)
+        left = self._pace.interval_ms - since
+        if self._at_least_once:
+            return left
+        # Due once since >= SHARE * length * busy / since, and waiting is not busy.
+        busy = max(since - self._rested_ms, 0)
+        return min(left, math.ceil(math.sqrt(SHARE * self._length_ms * busy)) - since)
 
     def begin(self, checkpoint: list[Command], offsets: Mapping[Partition, int]) -> None:
         """Begin to end the transaction. checkpoint: changed state and positions, which belong to these offsets."""
@@ -101,7 +116,7 @@ class Committer:
         assert self._began is not None
         now, took, self._began = self._clock(), self._clock() - self._began, None
         self._length_ms += SMOOTHING * (took - self._length_ms) if self._length_ms else took
-        self._pace.last_commit_ms = now
+        self._pace.last_commit_ms, self._rested_ms = now, 0
         if outcome is Outcome.COMMITTED:
             self._count(now, took)
             held, self._held, self._held_records = self._held, [], 0

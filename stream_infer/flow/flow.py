@@ -70,7 +70,7 @@ class Flow:
         self._now = 0
         self._readers: dict[Partition, list[Task]] = {}
         self._paused: set[Partition] = set()
-        self._draining = False
+        self.draining = False  # a commit is due: no chunk begins until Committed
         deciding = [(section.name, step) for section in plan.sections for step in section.steps if isinstance(step, DecideStep)]
         self._deadlines = {name: step for name, step in deciding if step.deadline is not None}
         self._graphs = {name: Graph.of(step.arms + step.shadows, plan.models, plan.composed) for name, step in deciding}
@@ -102,7 +102,7 @@ class Flow:
         if isinstance(notice, Overdue):
             return self._overdue(notice.now)
         assert isinstance(notice, Committed)
-        self._draining = False
+        self.draining = False
         return []
 
     # -- tasks -----------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class Flow:
         commands = self._overdue(notice.now) if self._timed else []
         for task in list(self.tasks.values()):
             task.time(notice.at_end, self._mode.ends)
-            if not self._draining:
+            if not self.draining:
                 commands += self._step(task)
         if self._paused:
             # Half full, not full: resuming costs a fetch (20 to 40 ms), so not for every row.
@@ -261,7 +261,7 @@ class Flow:
         self.sizing.passed(model, passed.rows + passed.padded, passed.seconds)
         if passed.rows_fit:
             self.sizing.fits(model, passed.rows_fit)
-        drains = self._draining and passed.why == NOTHING_WAITS
+        drains = self.draining and passed.why == NOTHING_WAITS
         self.stats.batches_now.append((model, replace(passed, why=DRAIN) if drains else passed))
 
     def _numbered(self, task: Task, commands: list[Command]) -> list[Command]:
@@ -284,7 +284,7 @@ class Flow:
 
     def drain(self) -> None:
         """Begin no new chunk until Committed: a commit is due."""
-        self._draining = True
+        self.draining = True
 
     def in_flight(self) -> bool:
         """Whether any chunk waits for a model or a call."""
@@ -306,7 +306,9 @@ class Flow:
         return [*commands, Commit(offsets)] if commands else []
 
     def ready(self) -> bool:
-        """Whether some task could begin a chunk right now (the next Tick will)."""
+        """Whether some task could begin a chunk right now (the next Tick will); never while draining."""
+        if self.draining:
+            return False
         return any(not task.full and not task.held and task.merge.chunk_waits(self._now) for task in self.tasks.values())
 
     def finished(self) -> bool:

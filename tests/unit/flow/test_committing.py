@@ -87,14 +87,39 @@ def test_at_least_once_the_word_follows_the_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("since_ms", "at_rest", "due"), [(1, True, False), (4 * SHARE, True, True), (4 * SHARE, False, False), (100, False, True)]
+    ("since_ms", "at_rest", "rested_ms", "due"),
+    [
+        (1, True, 0, False),
+        (4 * SHARE, True, 0, True),
+        (4 * SHARE, False, 0, False),
+        (100, False, 0, True),
+        (SHARE, True, 0, False),
+        (SHARE, True, SHARE, True),  # a loop that had nothing to do has time for commits
+        (2 * SHARE, True, SHARE, True),  # half of the time: half as long
+    ],
 )
-def test_a_commit_is_due_at_rest_but_not_too_often_and_at_the_interval(since_ms: int, at_rest: bool, due: bool) -> None:
+def test_a_commit_is_due_at_rest_but_not_too_often_and_at_the_interval(since_ms: int, at_rest: bool, rested_ms: int, due: bool) -> None:
     desk = Desk(1)
+    one_commit_of_4_ms(desk)
+    desk.committer.rested(rested_ms)
+    assert desk.committer.due(desk.broker.now_ms + since_ms, at_rest=at_rest) is due
+
+
+def one_commit_of_4_ms(desk: Desk) -> None:
     desk.send(b"a")
     desk.committer.begin([], {})
     desk.broker.advance(4)  # what a commit takes here, or a little more
     while desk.committer.turn(0) is None:
         pass
     assert desk.pace.commit_ms == [4]
-    assert desk.committer.due(desk.broker.now_ms + since_ms, at_rest=at_rest) is due
+
+
+def test_at_least_once_commits_at_the_interval_alone() -> None:
+    """Answers are visible when they are sent: an earlier commit would cost and bring nothing."""
+    desk = Desk(1, "at_least_once")
+    desk.send(b"a")
+    desk.committer.begin([], {})
+    assert desk.settle() is Outcome.COMMITTED
+    desk.committer.rested(50)
+    assert not desk.committer.due(desk.broker.now_ms + 99, at_rest=True)
+    assert desk.committer.due(desk.broker.now_ms + 100, at_rest=True)

@@ -66,6 +66,29 @@ def test_while_models_are_at_a_chunk_the_next_one_is_prepared_and_answers_keep_t
     assert pay.ids() == [f"p{number}" for number in range(40)]
 
 
+def test_rows_that_come_while_a_commit_waits_for_a_pass_do_not_put_it_off() -> None:
+    """Once no new chunk begins the commit is what everybody waits for, rows that came since included."""
+    pay = Pay(plan_of(SPENT.replace("commit_interval_ms: 1", "commit_interval_ms: 5000")))
+    pay.send("payments", payment(0), payment(1))
+    worker = pay.worker(chunk_rows_max=1)
+    forwarder = worker._forwarder
+    assert isinstance(forwarder, SimForwarder)
+    forwarder.held = True
+    pay.step(worker)
+    forwarder.held = False
+    pay.step(worker, times=1)  # the first is answered, the second at work: the commit that is due at rest waits for it
+    forwarder.held = True
+    pay.step(worker, times=1)
+    assert worker.flow.draining
+    pay.send("payments", payment(2))
+    pay.step(worker, times=3)
+    forwarder.held = False
+    pay.step(worker, times=20)
+
+    assert pay.broker.now_ms < 1000
+    assert seen(pay) == spent(0, 1, 2)
+
+
 def test_an_answer_that_comes_after_the_task_was_lost_is_dropped() -> None:
     pay = Pay(plan_of())
     pay.send("payments", *map(payment, range(3)))
