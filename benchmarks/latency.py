@@ -3,8 +3,9 @@
     python -m benchmarks.latency                                    all cases, 15 s a load, 3 repeats
     python -m benchmarks.latency --cases ours-eo,quix-eo --seconds 5 --repeats 1
 
-Each case is started once per repeat and goes through five phases: a few records to wake it, all at once to learn the rate that it sustains
-(while a generator and a reader share the machine with it), then a low rate, half and 80 % of what it sustained. The generator is open-loop
+Each case is started once per repeat and goes through these phases: a few records to wake it; all at once, which is how fast it works off
+what waits; smaller and smaller shares of that, until it keeps up with records that come one by one (small batches cost everybody more, and
+generator, broker and reader share the machine with it); then a low rate, half and 80 % of what it kept up with. The generator is open-loop
 (loadgen/openloop.py): a stall of the case makes later records late, not fewer. A phase whose generator missed its own schedule is
 not valid and shows no figures.
 """

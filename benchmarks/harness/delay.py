@@ -36,6 +36,8 @@ WAKE_COUNT = 200
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 SKIP_SHARE = 0.15  # of a phase, at its beginning
 SILENT_S_MAX = 60.0
+SHARES = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2)  # of the rate that waiting records are worked off at, tried for what is kept up with as they come
+PACED_S, BEHIND_S_MAX = 4.0, 0.25  # each for so long; kept up with: so soon after the last record was due its answer is there
 AHEAD_S, AHEAD_S_PER_ROW = 3.0, 15e-6  # the generator's imports; and, at worst, JSON texts made in Python
 
 
@@ -163,8 +165,19 @@ def _plan(phases: Phases, case: Case, wanted: argparse.Namespace) -> Any:
     yield probe
     if probe["failed"]:
         return
-    for name, rate in (("low", wanted.low), ("half", probe["sustained"] * 0.5), ("80 %", probe["sustained"] * 0.8)):
-        yield phases.phase(name, rate, max(100, round(rate * wanted.seconds)))
+    capacity = 0.0
+    for share in SHARES:
+        rate = probe["sustained"] * share
+        paced = phases.phase("paced", rate, max(100, round(rate * PACED_S)))
+        yield paced
+        if paced["failed"]:
+            return
+        if paced["valid"] and paced["last_s"] <= BEHIND_S_MAX:
+            capacity = rate
+            break
+    yield phases.phase("low", wanted.low, max(100, round(wanted.low * wanted.seconds)))
+    for name, part in (("half", 0.5), ("80 %", 0.8)) if capacity else ():
+        yield phases.phase(name, capacity * part, max(100, round(capacity * part * wanted.seconds)))
 
 
 def _words(phase: dict[str, Any]) -> str:
@@ -214,9 +227,9 @@ def row(case: Case, runs: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"case": case.name, "title": case.title, "ours": case.ours, "absent": case.absent, "runs": runs, "loads": {}}
     phases = [phase for run in runs for phase in run["phases"]]
     found["failed"] = next((phase["failed"] for phase in phases if phase["failed"]), "")
-    for name in ("flat out", "low", "half", "80 %"):
+    for name in ("flat out", "paced", "low", "half", "80 %"):
         of = [phase for phase in phases if phase["phase"] == name and not phase["failed"]]
-        good = [phase for phase in of if name == "flat out" or phase["valid"]]
+        good = [phase for phase in of if name == "flat out" or (phase["valid"] and (name != "paced" or phase["last_s"] <= BEHIND_S_MAX))]
         load: dict[str, Any] = {"runs": len(of), "valid": len(good)}
         if good:
             for figure in (*QUANTILES, "rate", "sustained", "cores", "last_s"):
