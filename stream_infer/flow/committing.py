@@ -5,9 +5,9 @@ what comes next; only sending must wait, for it would fall into the transaction 
 until the outcome is known: sent then, or forgotten with everything else. Without transactions there is nothing it could fall into, and
 it is sent at once where the transport can tell it from what the commit waits for.
 
-When: as soon as the work in hand is out, but not sooner after the last commit than SHARE times the length of one, for as much of that time
-as the loop was busy: so commits take a third of the time at most where time is short. With little to do every small batch is its own
-transaction; at full load the interval holds (100 ms: 5 % of the time). At least once answers are out already, and the interval alone counts.
+When: as soon as the work in hand is out, but not sooner after the last commit than SHARE times the length of one, for as much of that
+time as the loop was busy: so commits take a third of the time at most where time is short. With little to do every small batch is its
+own transaction; at full load the interval holds (100 ms: 5 % of the time). At least once answers are out already: the interval counts.
 """
 
 from __future__ import annotations
