@@ -19,7 +19,6 @@ def check_fitting(settings: Mapping[str, ModelSettings], composed: Mapping[str, 
             continue
         made = composed.get(name)
         if made is None:
-            _check_reads(settings[name], widths)
             continue
         if isinstance(made, Ensemble) and made.combine == "vote":
             _check_votes(made, models)
@@ -35,6 +34,8 @@ def check_fitting(settings: Mapping[str, ModelSettings], composed: Mapping[str, 
                     fix="train them alike, or put a model between that reads the one and answers like the other",
                 )
         widths[name] = widths[answering[0]]
+    for one in settings.values():  # now that all composed ones have theirs: a judge may read one, and asks nobody itself
+        _check_reads(one, widths)
     return widths
 
 

@@ -22,7 +22,8 @@ from stream_infer.edge.call_outside import Loop, Outside
 from stream_infer.edge.call_setup import calling_steps, calls_of, function_of, function_settings
 from stream_infer.edge.host import Host, RunSettings
 from stream_infer.edge.measuring import measured
-from stream_infer.edge.predicting import Predicted, Predictor
+from stream_infer.edge.predicted import Predicted
+from stream_infer.edge.predicting import Predictor
 from stream_infer.edge.progress import Progress
 from stream_infer.edge.registry import functions_of, model_classes
 from stream_infer.edge.workers import load_models

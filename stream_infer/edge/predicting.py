@@ -7,38 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 
 import numpy as np
 
 from stream_infer.batching import Sizing
-from stream_infer.edge.call_columns import column_of
 from stream_infer.edge.enduring import Known
 from stream_infer.edge.one_pass import nowhere, run_next
 from stream_infer.edge.passes import Answer, PassQueue
+from stream_infer.edge.predicted import Predicted, columns_of
+from stream_infer.edge.predicting_composed import PredictingComposed
 from stream_infer.errors import ModelError
-from stream_infer.features.settings import Input
 from stream_infer.features.vectorise import Vectoriser
 from stream_infer.flow.commands import Forward, Together
 from stream_infer.flow.notices import ForwardDone
 from stream_infer.models.base import Model
-from stream_infer.records import Column, Text
 from stream_infer.topology.plan import Plan
 
 ROWS_WAITING_MAX = 10_000  # whoever asks beyond waits before it is queued: agents are held back, memory is not filled
-_KINDS = {"number": "double", "one_hot": "string", "numbers": "string", "list": "array"}
-
-
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """An answer. version: the digest of the model's weights; answer: the first of its outputs."""
-
-    model: str
-    version: str
-    answer: float
-    outputs: tuple[float, ...]
 
 
 class Predictor:
@@ -55,25 +42,26 @@ class Predictor:
         self._job = 0
         self._room = asyncio.Semaphore(ROWS_WAITING_MAX)
         self._thread: Thread | None = None
+        self._composed = PredictingComposed(plan, models, self._sizing, self._next_job, self._submit)
         self.passes: list[int] = []  # rows of each pass
 
     async def predict(self, model: str, row: Mapping[str, object]) -> Predicted:
         """The answer of a model to one row. ModelError: no such model, a row that it cannot read, or a pass that failed."""
+        if model in self._composed.names:
+            async with self._room:
+                return await self._composed.predict(model, row)
         if model not in self._models:
-            raise ModelError(f"model {model}: there is none\n    expected: one of {', '.join(sorted(self._models))}")
+            known = sorted({*self._models, *self._composed.names})
+            raise ModelError(f"model {model}: there is none\n    expected: one of {', '.join(known)}")
         vectoriser = self._vectorisers[model]
         columns = columns_of(row, vectoriser.inputs, model)
         matrix = vectoriser.matrix(columns)
         if vectoriser.incomplete(matrix)[0]:
             raise ModelError(f"model {model}: {vectoriser.gap(columns, matrix, 0)}")
         async with self._room:
-            self._job += 1
-            job, loop = self._job, asyncio.get_running_loop()
-            came = self._open[job] = loop.create_future()
-            together = Together(*self._sizing.together(model, None))
-            self._queue.put(Forward(job, model, 0, matrix, together, self._sizes[model]), self._models[model], nowhere)
-            self._began(loop)
-            self._asked.put(True)
+            job = self._next_job()
+            came = self._open[job] = asyncio.get_running_loop().create_future()
+            self._submit(Forward(job, model, 0, matrix, Together(*self._sizing.together(model, None)), self._sizes[model]))
             answer = await came
         if not isinstance(answer, ForwardDone):
             raise ModelError(f"model {model}: {answer.reason}")
@@ -82,10 +70,16 @@ class Predictor:
             raise ModelError(f"model {model} gave {outputs}")
         return Predicted(model, self._models[model].digest, outputs[0], outputs)
 
-    def _began(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _next_job(self) -> int:
+        self._job += 1
+        return self._job
+
+    def _submit(self, command: Forward) -> None:
+        self._queue.put(command, self._models[command.model], nowhere)
         if self._thread is None:
-            self._thread = Thread(target=self._work, args=(loop,), name="predictions")
+            self._thread = Thread(target=self._work, args=(asyncio.get_running_loop(),), name="predictions")
             self._thread.start()
+        self._asked.put(True)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """One turn for each row: a turn takes all that may go together, and those that find nothing left end at once."""
@@ -99,6 +93,8 @@ class Predictor:
             passed = answer.passed if isinstance(answer, ForwardDone) else None
             if passed is not None:
                 self.passes = [*self.passes[-999:], passed.rows]
+            if self._composed.told(answer):
+                continue
             came = self._open.pop(answer.job, None)
             if came is not None and not came.done():  # whoever asked may have been cancelled
                 came.set_result(answer)
@@ -112,20 +108,4 @@ class Predictor:
             self._thread = None
         for came in self._open.values():
             came.cancel()
-
-
-def columns_of(row: Mapping[str, object], inputs: tuple[Input, ...], model: str) -> dict[str, Column]:
-    """The inputs of a model as columns of one row."""
-    columns: dict[str, Column] = {}
-    for entry in inputs:
-        if entry.field not in row:
-            raise ModelError(f"model {model}: the row has no field `{entry.field}`\n    got:      {', '.join(sorted(row)) or 'nothing'}")
-        value = row[entry.field]
-        if isinstance(value, bytes):
-            columns[entry.field] = Text.of([value], is_bytes=True)
-            continue
-        guessed = "string" if isinstance(value, str) else "array" if isinstance(value, list | tuple) else "double"
-        columns[entry.field], faults = column_of([value], entry.field, _KINDS.get(entry.kind, guessed))
-        if faults:
-            raise ModelError(f"model {model}: {faults[0].replace('the function gave', 'got')}")
-    return columns
+        self._composed.close()

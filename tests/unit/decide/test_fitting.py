@@ -53,3 +53,13 @@ def test_a_number_is_no_vote_unless_someone_says_from_where_on_it_means_yes() ->
     with pytest.raises(ModelError, match="the members of `both` vote, but two answers with a number"):
         check_fitting(SETTINGS, both("vote"), models)
     assert check_fitting(SETTINGS, both("vote", threshold=15.0), models)["both"] == 1
+
+
+def test_a_judge_may_read_members_that_are_composed() -> None:
+    reads = (Input("both", "output"), Input("two", "output"))
+    settings = {"judge": ModelSettings("judge", "linear", reads), **SETTINGS}
+    made = both() | {"court": Ensemble("court", ("both", "two"), (1.0, 1.0), "stack", 1, judge="judge")}
+    assert check_fitting(settings, made, MODELS | {"judge": linear(("both", "two"), 1)})["court"] == 1
+    wide = {**settings, "judge": ModelSettings("judge", "linear", (Input("both", "output", size=2), reads[1]))}
+    with pytest.raises(ModelError, match="model judge reads another number of outputs than model both has"):
+        check_fitting(wide, made, MODELS | {"judge": linear(("both[0]", "both[1]", "two"), 1)})

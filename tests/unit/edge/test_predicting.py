@@ -8,7 +8,8 @@ from threading import Event
 import numpy as np
 import pytest
 
-from stream_infer.edge.predicting import Predicted, Predictor
+from stream_infer.edge.predicted import Predicted
+from stream_infer.edge.predicting import Predictor
 from stream_infer.errors import ModelError
 from stream_infer.models.linear import LinearModel
 from stream_infer.records import Floats, Matrix
