@@ -120,7 +120,7 @@ def oracle(rows: list[Row], how: FeedbackSettings, named: bool, reached: int) ->
             take = {"first": lambda x: x[0], "last": lambda x: x[-1], "sum": sum, "max": max}[how.take]
             label = float(take(labels)) if labels else (np.nan if how.absent is None else how.absent)
             number = life.row.number
-            reward = 1 - min(abs(number * 0.5 - label) / 10, 1) if label == label else np.nan
+            reward = 1.0 - min(abs(number * 0.5 - label) / 10, 1.0) if label == label else np.nan
             answers = (number % 3, 1 / (1 + number), number * 7, number * 0.5, [float(number), float(-number)])
             joined.append((life.row.id, life.row.time, life.final, *answers, label, reward, len(labels)))
     for _, _, _, reason in back:
