@@ -162,7 +162,7 @@ class Canary:
 
     def bytes_used(self) -> int:
         """Store: about what it takes."""
-        return 500
+        return 1500
 
 
 def split_shares(step: DecideStep, rollouts: Rollouts) -> tuple[int, Floats]:

@@ -25,7 +25,7 @@ from stream_infer.learn.stats import NAMES, arm_stats, weighed
 from stream_infer.records import Floats, Hashes, Ints, Text
 from stream_infer.state import Array, StateError, pack_text
 
-FORMAT = 1
+FORMAT = 2  # 1: sums without segments (learn.stats), which have the same size
 _POOLED = 0  # the row of sums of all rows
 
 

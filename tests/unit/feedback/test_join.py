@@ -354,6 +354,25 @@ def test_state_of_another_width_or_format_is_refused() -> None:
             FeedbackJoin(HOW, 2).restore(pack_text([key]), pack_text([value[:5]]))
 
 
+def test_a_segment_travels_with_its_decision_and_is_part_of_the_format() -> None:
+    rows = logs([Row("a", 0), Row("b", 1), Row("b", 2, 1.0, "x")])
+    decisions, nothing = decisions_of(rows), logs([])
+    decisions.segment = np.array([7, -3])
+    one, two, plain = FeedbackJoin(HOW, 2, segmented=True), FeedbackJoin(HOW, 2, segmented=True), FeedbackJoin(HOW, 2)
+    one.apply(decisions, feedback_of(rows, True), 2)
+    written, snapshot = one.changes(), one.snapshot()
+    two.restore(*written)
+    joined = two.apply(decisions_of(nothing), feedback_of(nothing, True), 10**6)
+    assert (joined.ids.to_list(), joined.segment is not None and joined.segment.tolist()) == (["a", "b"], [7, -3])
+    with pytest.raises(StateError):
+        plain.restore(*written)
+    with pytest.raises(StateError):
+        FeedbackJoin(HOW, 2).load(snapshot)
+    plain.apply(decisions_of(rows), feedback_of(rows, True), 2)
+    with pytest.raises(StateError):
+        FeedbackJoin(HOW, 2, segmented=True).restore(*plain.changes())
+
+
 def test_an_unknown_take_is_refused() -> None:
     with pytest.raises(ValueError, match="take 'mean'"):
         FeedbackJoin(FeedbackSettings("id", "y", 1, REWARD, take="mean"), 0)

@@ -111,3 +111,14 @@ def test_many_segments_are_a_store_that_refuses_other_arms() -> None:
         SegmentLearner(3, SegmentSettings("user")).load(learner.snapshot())
     with pytest.raises(StateError):
         SegmentLearner(3, SegmentSettings("user")).restore(pack_text([bytes(8)]), pack_text([bytes(9)]))
+
+
+def test_a_segment_that_is_added_or_removed_does_not_take_the_other_state_for_its_own() -> None:
+    plain, segmented = PolicyLearner(2), SegmentLearner(2, SegmentSettings("country"))
+    plain.learn(np.array([1]), np.ones(1), np.ones(1))
+    segmented.learn(np.array([1]), np.ones(1), np.ones(1), np.array([5], dtype=np.uint64))
+    old, new = plain.changes(), segmented.changes()
+    with pytest.raises(StateError):
+        PolicyLearner(2).restore(*new)
+    with pytest.raises(StateError):
+        SegmentLearner(2, SegmentSettings("country")).restore(*old)
