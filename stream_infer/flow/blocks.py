@@ -13,6 +13,7 @@ import numpy as np
 
 from stream_infer.codec.block import Block, BlockError, Head, read_block, write_blocks
 from stream_infer.codec.schema import parse_schema
+from stream_infer.flow.channel import END
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.rows import BAD, GOOD, Bad, Rows, absent, concat_rows
 from stream_infer.flow.transport import no_text
@@ -25,14 +26,22 @@ PLACE_BITS = 16  # a block has at most 65,535 rows
 
 @dataclass(slots=True)
 class Sourced:
-    """Rows by the number of the task that wrote them, each task's in log order; marks: what each promises after them."""
+    """Rows by the number of the task that wrote them, each task's in log order.
+
+    marks: what each promises after them; ends: the run that each came to the end of.
+    """
 
     rows: dict[int, Rows] = field(default_factory=dict)
     marks: dict[int, int] = field(default_factory=dict)
+    ends: dict[int, int] = field(default_factory=dict)
+
+    def promised(self, source: int) -> list[int]:
+        """What one task promised."""
+        return [promises[source] for promises in (self.marks, self.ends) if source in promises]
 
     def own(self) -> Sourced:
         """The same for one more reader."""
-        return Sourced({source: rows.own() for source, rows in self.rows.items()}, self.marks)
+        return Sourced({source: rows.own() for source, rows in self.rows.items()}, self.marks, self.ends)
 
 
 class BlockIntake:
@@ -54,7 +63,8 @@ class BlockIntake:
                 continue
             source, mark = block.head["source"], block.head["mark"]
             if mark is not None:
-                found.marks[source] = max(found.marks.get(source, mark), mark)
+                promises = found.ends if mark >= END else found.marks
+                promises[source] = max(promises.get(source, mark), mark)
             if block.rows:
                 parts.setdefault(source, []).append(self._rows(block, place))
         found.rows = {source: concat_rows(rows) for source, rows in sorted(parts.items())}
@@ -85,7 +95,7 @@ class BlockEmitter:
         return [self._produce(blocks, partition)] if blocks else []
 
     def mark(self, reached: int, partition: int) -> Produce:
-        """The promise that no row with a lower order will follow from this task."""
+        """The promise that no row with a lower order will follow from this task; from END on: none in this run."""
         return self._produce(write_blocks({}, 0, {"source": self._source, "mark": reached}), partition)
 
     def _produce(self, blocks: list[bytes], partition: int) -> Produce:

@@ -15,7 +15,7 @@ from stream_infer.records import Ints, Numbers
 from stream_infer.topology.plan import DecideAt
 
 BEGIN = -(2**62)  # before all times
-END = 2**62  # after all times: the watermark of a channel whose log has ended
+END = 2**62  # after all times; from here on numbers say which run came to the end of its logs (see Flow.end)
 VERSIONS = "models"  # the internal stream of model versions
 CHANGES = "changes"  # the internal stream of changes by hand: which version is to answer, which share an arm has
 TOLD = (VERSIONS, CHANGES)  # these say what answers; they bring no rows
@@ -47,6 +47,7 @@ class Channel:
     empty_since: int | None = None
     at_end: bool = False
     released: int = BEGIN  # the running maximum at `next`
+    closed: int = BEGIN  # the last run whose end was promised: it is no time, and rows of a later run may follow
     resume_below: int = 0  # after a restart: rows below this offset were released before …
     resume_held: frozenset[int] = frozenset()  # … except these, which were being held and are still to be read again
     _blocks: list[Rows] = field(default_factory=list)
@@ -92,7 +93,10 @@ class Channel:
         return rows.take(~old)
 
     def promise(self, time: int) -> None:
-        """No row with a lower key will follow."""
+        """No row with a lower key will follow; from END on: nothing will in this run, or one before it."""
+        if time >= END:
+            self.closed = max(self.closed, time)
+            return
         self.watermark = max(self.watermark, time)
         self.reached = max(self.reached, time)
 
@@ -111,20 +115,23 @@ class Channel:
         return due
 
     def position(self) -> list[object]:
-        """What a restart needs: next, running maximum there, promised watermark, held offsets."""
-        promised = max(self.watermark, self.released) if not self._blocks else self.released
-        return [self.next, self.released, promised, self.held_offsets().tolist()]
+        """What a restart needs: next, running maximum there, promised watermark, promised end, held offsets."""
+        # What was promised after rows that are to be read again holds when they have been.
+        promised, closed = (self.released, BEGIN) if self._blocks else (max(self.watermark, self.released), self.closed)
+        return [self.next, self.released, promised, closed, self.held_offsets().tolist()]
 
     def rewind(self, position: list[object]) -> None:
         """Stand again where position() was taken; everything read since is forgotten."""
-        following, released, promised, held = position
+        following, released, promised, closed, held = position
         assert isinstance(following, int)
         assert isinstance(released, int)
         assert isinstance(promised, int)
+        assert isinstance(closed, int)
         assert isinstance(held, list)
         self.next = self.resume_below = following
         self.released, self.resume_held = released, frozenset(held)
         self.watermark = self.reached = promised
+        self.closed = closed
         self.ended, self.at_end, self.empty_since = False, False, None
         self._blocks, self._held, self._candidates = [], None, None
 
@@ -133,6 +140,10 @@ class Channel:
         if self.decide_at is None or not self._blocks:
             return sum(len(block) for block in self._blocks)
         return int(np.count_nonzero(self._dues() <= self.watermark))
+
+    def waits(self) -> bool:
+        """Whether buffered() is more than none."""
+        return bool(self._blocks) if self.decide_at is None else self.buffered() > 0
 
     def _dues(self) -> Ints:
         """Keys of the buffered rows of a stream with decide_at, as they will be released."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from stream_infer.batching import Sizing
@@ -63,6 +63,9 @@ class Flow:
         self.stats = Stats()
         self.sizing = Sizing({name: model.batch for name, model in plan.models.items()}, live=not mode.deterministic)
         self.tasks: dict[TaskId, Task] = {}
+        # A run that stops where the logs end is named by how much of the users' logs there was: the later has the higher number.
+        users = {p: end for p, end in (mode.ends or {}).items() if p[0] != plan.changes_topic}
+        self._end = END + sum(users.values()) if mode.deterministic else None
         changes_end = None if mode.ends is None else mode.ends.get((plan.changes_topic, 0))
         self._intakes = Intakes(plan, at_once=not mode.deterministic, changes_end=changes_end)
         self._jobs: dict[int, tuple[TaskId, str]] = {}  # who asked, and which model or stage
@@ -115,7 +118,7 @@ class Flow:
             section,
             task[1],
             self._work(section, task[1]),
-            deterministic=self._mode.deterministic,
+            end=self._end,
             rows_max=self._mode.chunk_rows_max,
             every_ms=self._every_ms,
         )
@@ -127,9 +130,7 @@ class Flow:
         if any(isinstance(step, LearnStep) for step in section.steps):
             return Learning(self.plan, section, self._static, self.stats)
         deterministic = self._mode.deterministic
-        return Answering(
-            self.plan, section, partition, self._static, self._next_job, self.stats, self.sizing, deterministic=deterministic
-        )
+        return Answering(self.plan, section, partition, self._static, self._next_job, self.stats, self.sizing, deterministic=deterministic)
 
     def _next_job(self) -> int:
         self._job += 1
@@ -172,14 +173,14 @@ class Flow:
         readers = self._readers.get(partition, [])
         if not readers or not len(fetched):
             return []
-        stream, rows, promised = self._intakes.rows(fetched)
+        stream, rows, promises = self._intakes.rows(fetched)
         if not fetched.topic.startswith(f"{self.plan.name}."):
             self.stats.records_read += len(fetched)
         read_to = self._intakes.read_to(fetched)
         for task in readers:
             task.receive(partition, rows.own(), read_to, self._now)
-            if promised is not None:
-                task.promise(stream, promised)
+            for promise in promises:
+                task.promise(stream, promise)
         return self._pause_full(partition, readers)
 
     def _room(self) -> int:
@@ -187,7 +188,9 @@ class Flow:
         return max(self._mode.room_rows_min, self.plan.rows_in_flight_max // max(1, len(self._readers)))
 
     def _pause_full(self, partition: Partition, readers: list[Task]) -> list[Command]:
-        if partition in self._paused or partition in self._limiting() or max(task.buffered(partition) for task in readers) < self._room():
+        if partition in self._paused or max(task.buffered(partition) for task in readers) < self._room():
+            return []
+        if partition in self._limiting():
             return []
         self._paused.add(partition)
         return [Pause([partition])]
@@ -314,6 +317,10 @@ class Flow:
     def finished(self) -> bool:
         """Deterministic runs: every task has come to the end of its logs."""
         return bool(self.tasks) and all(task.finished() for task in self.tasks.values())
+
+    def inputs(self) -> Collection[Partition]:
+        """The partitions that some task reads."""
+        return self._readers.keys()
 
     def ends(self) -> dict[Partition, int]:
         """Where the users' logs end (deterministic runs)."""

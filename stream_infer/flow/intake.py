@@ -25,17 +25,16 @@ class Intakes:
         self._intakes = {name: Intake(plan.streams[name]) for name in sorted(users)}
         self._at_once, self._changes_end = at_once, changes_end
 
-    def rows(self, fetched: Fetched) -> tuple[str, Rows | Sourced, int | None]:
-        """(stream, rows in log order, promise of the stream's writer if it came)."""
+    def rows(self, fetched: Fetched) -> tuple[str, Rows | Sourced, tuple[int, ...]]:
+        """(stream, rows in log order, promises of the stream's one writer)."""
         stream = self._by_topic[fetched.topic]
         if stream == VERSIONS:
-            rows, promised = read_versions(fetched, at_once=self._at_once, begin=BEGIN)
-            return stream, rows, promised
+            rows, promises = read_versions(fetched, at_once=self._at_once, begin=BEGIN)
+            return stream, rows, promises
         if stream == CHANGES:
-            rows, promised = read_changes(fetched, at_once=self._at_once, begin=BEGIN, end=self._changes_end)
-            return stream, rows, promised
+            return stream, read_changes(fetched, at_once=self._at_once, begin=BEGIN, end=self._changes_end), ()
         blocks = self._blocks.get(stream)
-        return stream, self._intakes[stream].rows(fetched) if blocks is None else blocks.rows(fetched), None
+        return stream, self._intakes[stream].rows(fetched) if blocks is None else blocks.rows(fetched), ()
 
     def read_to(self, fetched: Fetched) -> int:
         """The place after the last record: its offset, or where rows share an offset, the first place beyond it."""

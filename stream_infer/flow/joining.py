@@ -73,16 +73,14 @@ class Joining:
 
     def advance(self, reached: int, rejects: RejectEmitter, stats: Stats) -> list[Command]:
         """No row with a lower order key will follow: close, and promise at every epoch's edge."""
-        edge = min(END, reached)
-        if self._every_ms is not None:
-            edge = END if reached >= END else reached // self._every_ms * self._every_ms
+        edge = reached
+        if self._every_ms is not None and reached < END:
+            edge = reached // self._every_ms * self._every_ms
             if edge <= self.marked:
                 return []
-        commands = self._joined(None, None, reached - 1, rejects, stats)
-        if self._every_ms is not None:
             self.marked = edge
-            commands += self._emitter.mark(edge)
-        return commands
+        commands = self._joined(None, None, min(END, reached) - 1, rejects, stats)
+        return commands if self._every_ms is None else [*commands, *self._emitter.mark(edge)]
 
     def _joined(
         self, decisions: Decisions | None, rows: FeedbackRows | None, reached: int, rejects: RejectEmitter, stats: Stats

@@ -47,7 +47,7 @@ class Learning:
         self._fresh: int | None = None  # the order key of the last row that no version covers yet
         self._rows = 0
         self._published = BEGIN
-        self._chunk: Chunk | None = None
+        self._made = BEGIN  # the edge of the last version: the end of a run may have come before it
 
     def start(self, chunk: Chunk) -> list[Command]:
         """Learn from the rows of the chunk, in order."""
@@ -110,21 +110,24 @@ class Learning:
     def advance(self, reached: int) -> list[Command]:
         """At the end of an epoch: publish what is new, and promise that nothing takes effect before the one after next."""
         every = self._step.every_ms
-        edge = END if reached >= END else reached // every * every
-        if edge <= self._published:
-            return []
-        self._published = edge
+        edge = END
+        if reached < END:
+            edge = reached // every * every
+            if edge <= self._published:
+                return []
+            self._published = edge
         keys: list[bytes] = []
         values: list[bytes] = []
         # The first edge after the last row that was learned: how many empty epochs were passed at once depends on how much was read.
-        made = None if self._fresh is None else (self._fresh // every + 1) * every
+        made = None if self._fresh is None else max((self._fresh // every + 1) * every, self._made + every)
         if made is not None and made <= edge:
+            self._made = made
             for version in self._versions(made // every, made + every):
                 keys.append(version.name.encode())
                 values.append(version.to_bytes())
                 self._stats.version(version.name, version.version)
             self._fresh = None
-        key, value = mark(END if edge >= END else edge + 2 * every)
+        key, value = mark(self._published + 2 * every, reached if reached >= END else None)
         return [Produce(self._plan.models_topic, 0, Text.of([*keys, key], is_bytes=True), Text.of([*values, value], is_bytes=True))]
 
     def _versions(self, number: int, effective_ms: int) -> list[ModelVersion]:
@@ -135,12 +138,12 @@ class Learning:
 
     def extra(self) -> object:
         """What the stores do not hold."""
-        return {"fresh": self._fresh, "rows": self._rows, "published": self._published}
+        return {"fresh": self._fresh, "rows": self._rows, "published": self._published, "made": self._made}
 
     def restore(self, extra: object) -> list[Command]:
         """Undo extra()."""
         if isinstance(extra, dict):
-            self._fresh, self._rows, self._published = extra["fresh"], extra["rows"], extra["published"]
+            self._fresh, self._rows, self._published, self._made = extra["fresh"], extra["rows"], extra["published"], extra["made"]
         return []
 
 

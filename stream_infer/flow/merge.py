@@ -77,14 +77,14 @@ class Merge:
             return False
         if channel.at_end:
             return True
-        if channel.buffered() or channel.empty_since is None:
+        if channel.waits() or channel.empty_since is None:
             return False
         return now - channel.empty_since >= self._wait_ms_max
 
     def _look(self, now: int) -> None:
         """Note which channels have run dry. Not done by chunk_waits(): whoever only asks must leave no trace."""
         for channel in self.channels:
-            if channel.empty_since is None and not channel.at_end and not channel.buffered():
+            if channel.empty_since is None and not channel.at_end and not channel.waits():
                 channel.empty_since = now
 
     def clock(self, now: int) -> int:
@@ -95,6 +95,14 @@ class Merge:
         if self._received_at is None:
             self._received_at = now
         return seen + max(0, now - self._received_at)
+
+    def stand(self) -> int:
+        """All logs have ended: the highest order key of all. Rows of a later run have no lower one, whatever channel they are of."""
+        told = [c for c in self.channels if c.gates and c.stream not in TOLD]
+        seen = max((c.reached for c in told), default=BEGIN)
+        for channel in told:
+            channel.promise(seen)
+        return seen
 
     def received(self, now: int | None) -> None:
         """Something that tells the time was read now; None: reading begins anew."""

@@ -48,8 +48,10 @@ class Repartitioner:
 
     def advance(self, reached: int) -> list[Command]:
         """Promise every reader that nothing earlier will follow from this task."""
-        edge = END if reached >= END else reached // MARK_EVERY_MS * MARK_EVERY_MS
-        if edge <= self.marked:
-            return []
-        self.marked = edge
+        edge = reached
+        if reached < END:
+            edge = reached // MARK_EVERY_MS * MARK_EVERY_MS
+            if edge <= self.marked:
+                return []
+            self.marked = edge
         return [self._emitter.mark(edge, partition) for partition in range(self._stream.partitions)]

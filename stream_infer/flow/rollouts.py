@@ -25,7 +25,7 @@ from stream_infer.records import Fetched, Text
 from stream_infer.state import pack_text
 
 
-def read_changes(fetched: Fetched, *, at_once: bool, begin: int, end: int | None) -> tuple[Rows, None]:
+def read_changes(fetched: Fetched, *, at_once: bool, begin: int, end: int | None) -> Rows:
     """Rows of changes (column `change`: their bytes). end: those from here on came after a deterministic run began, and are not for it.
 
     at_once: they take effect when read, not by event time. What tasks told is for people, and for canaries of other tasks.
@@ -40,7 +40,7 @@ def read_changes(fetched: Fetched, *, at_once: bool, begin: int, end: int | None
     effective = np.array(times, dtype=np.int64)
     offsets = fetched.offsets[np.array(rows, dtype=np.int64)]
     flags = np.full(len(rows), GOOD, dtype=np.uint8)
-    return Rows(offsets, effective, effective, flags, {"change": Text.of(blobs, is_bytes=True)}), None
+    return Rows(offsets, effective, effective, flags, {"change": Text.of(blobs, is_bytes=True)})
 
 
 class Rollouts:

@@ -28,6 +28,7 @@ from stream_infer.topology.plan import InputPlan, LearnStep, Plan, SectionPlan
 Snapshot = dict[str, dict[str, NDArray[np.generic]]]  # arrays by store; the positions under "task"
 CHUNKS_MAX = 2  # one at the models, one being prepared: more only adds to what each row waits (serving: pipeline depth 2)
 TASK_KEY = b"\x00task"  # the changelog key of positions; no store's key begins with a zero byte
+NOWHERE = {"number": 0, "advanced": BEGIN, "closed": BEGIN, "extra": None}  # of a task that has not begun
 
 
 class Work(Protocol):
@@ -74,21 +75,20 @@ class Work(Protocol):
 
 
 class Task:
-    """One (section, partition). work: what is done with chunks."""
+    """One (section, partition). work: what is done with chunks; end: which run ends where the logs end (see Flow), None: a live one."""
 
     def __init__(
-        self, plan: Plan, section: SectionPlan, partition: int, work: Work, *, deterministic: bool, rows_max: int, every_ms: int | None
+        self, plan: Plan, section: SectionPlan, partition: int, work: Work, *, end: int | None, rows_max: int, every_ms: int | None
     ) -> None:
         self.id: TaskId = (section.name, partition)
-        self.plan, self.section, self.partition, self.work = plan, section, partition, work
-        channels = [c for i in section.inputs for c in _channels(plan, section, i, partition, deterministic)]
-        self.merge = Merge(channels, rows_max, plan.wait_ms_max, deterministic, every_ms)
-        self._deterministic = deterministic
+        self.plan, self.section, self.partition, self.work, self._end = plan, section, partition, work, end
+        channels = [c for i in section.inputs for c in _channels(plan, section, i, partition, end is not None)]
+        self.merge = Merge(channels, rows_max, plan.wait_ms_max, end is not None, every_ms)
         self._by_partition: dict[Partition, list[Channel]] = {}
         for channel in self.merge.channels:
             self._by_partition.setdefault((channel.topic, channel.place.partition), []).append(channel)
         self._read_to: dict[Partition, int] = {}
-        self._advanced = BEGIN
+        self._reached = {"advanced": BEGIN, "closed": BEGIN}  # how far time has come; the last run that came to its end
         self.saved = b""  # the positions as of the last checkpoint
         # Of each chunk under way, how far time had come when it began: what may be told when the chunk before it has been answered.
         self._begun: list[int] = []
@@ -119,14 +119,14 @@ class Task:
             mine = rows.rows.get(channel.place.source) if isinstance(rows, Sourced) else rows
             if mine is not None and len(mine) and int(mine.offsets[0]) < known:
                 mine = mine.take(mine.offsets >= known)
-            mark = rows.marks.get(channel.place.source) if isinstance(rows, Sourced) else None
+            promises = rows.promised(channel.place.source) if isinstance(rows, Sourced) else []
             fresh = mine is not None and len(mine) > 0
-            if (fresh or mark is not None) and channel.gates:  # versions tell no time: one that comes alone must not turn the clock back
+            if (fresh or promises) and channel.gates:  # versions tell no time: one that comes alone must not turn the clock back
                 self.merge.received(now)
             if mine is not None and fresh:
                 channel.receive(mine)
-            if mark is not None:
-                channel.promise(mark)
+            for promise in promises:
+                channel.promise(promise)
 
     def promise(self, stream: str, time: int) -> None:
         """The one channel of an internal stream promises that nothing earlier will follow."""
@@ -141,8 +141,8 @@ class Task:
                 channel.at_end = partition in at_end
                 if ends is not None and partition in ends:
                     channel.ended = self.read_to(partition) >= ends[partition] or channel.at_end  # the log may end in transaction marks
-                elif channel.watermark >= END:
-                    channel.ended = True
+                else:
+                    channel.ended = self._end is not None and channel.closed >= self._end
 
     def read_to(self, partition: Partition) -> int:
         """Offset after the last record read."""
@@ -154,7 +154,7 @@ class Task:
 
     def worked_to(self, partition: Partition) -> int:
         """Below this offset every row was worked on (held rows apart)."""
-        places = [channel.next if channel.buffered() else self._read_to.get(partition, 0) for channel in self._by_partition[partition]]
+        places = [channel.next if channel.waits() else self._read_to.get(partition, 0) for channel in self._by_partition[partition]]
         return min(places) >> self._place_bits(partition)
 
     def limiting(self) -> Partition | None:
@@ -164,8 +164,7 @@ class Task:
 
     def oldest(self, partition: Partition) -> int | None:
         """Event time of the first row read but not worked on; None when there is none."""
-        times = [time for channel in self._by_partition[partition] if (time := channel.first_time()) is not None]
-        return min(times, default=None)
+        return min((time for channel in self._by_partition[partition] if (time := channel.first_time()) is not None), default=None)
 
     def buffered(self, partition: Partition) -> int:
         """Rows read but not released."""
@@ -238,16 +237,23 @@ class Task:
         return commands
 
     def _advance(self, reached: int) -> list[Command]:
-        if reached <= self._advanced:
+        if reached < END or self._end is None:
+            return self._reach("advanced", reached)
+        # The end of these logs is not the end of time: the next run goes on from that of the last row, however much was read at once.
+        return self._reach("advanced", self.merge.stand()) + self._reach("closed", self._end)
+
+    def _reach(self, which: str, reached: int) -> list[Command]:
+        if reached <= self._reached[which]:
             return []
-        self._advanced = reached
+        self._reached[which] = reached
         commands = self.work.advance(reached)
         self.dirty = self.dirty or bool(commands)
         return commands
 
     def finished(self) -> bool:
         """The logs have ended and everything of them is worked through (deterministic runs)."""
-        return not self._begun and self._advanced >= END
+        closed = self._end is not None and not self._begun and self._reached["closed"] >= self._end
+        return closed and all(c.ended and not c.waits() for c in self.merge.channels if c.gates)  # versions come after rows
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -277,7 +283,7 @@ class Task:
     def _positions(self) -> bytes:
         channels = [[c.place.rank, c.place.partition, c.place.source, *c.position()] for c in self.merge.channels]
         lows = [[*partition, offset] for partition, offset in self.offsets().items()]
-        content = {"channels": channels, "lows": lows, "number": self.merge.number, "advanced": self._advanced, "extra": self.work.extra()}
+        content = {"channels": channels, "lows": lows, "number": self.merge.number, **self._reached, "extra": self.work.extra()}
         return json.dumps(content, separators=(",", ":")).encode()
 
     def saved_lows(self) -> dict[Partition, int]:
@@ -311,11 +317,11 @@ class Task:
 
     def rewind(self) -> list[Command]:
         """Read again from the last checkpoint; the state stays, for it is the checkpoint's."""
-        content: dict[str, Any] = json.loads(self.saved) if self.saved else {"channels": [], "number": 0, "advanced": BEGIN, "extra": None}
+        content: dict[str, Any] = json.loads(self.saved) if self.saved else {"channels": [], **NOWHERE}
         places = {Place(*entry[:3]): entry[3:] for entry in content["channels"]}
         for channel in self.merge.channels:
-            channel.rewind(places.get(channel.place, [0, BEGIN, BEGIN, []]))
-        self.merge.number, self._advanced = content["number"], content["advanced"]
+            channel.rewind(places.get(channel.place, [0, BEGIN, BEGIN, BEGIN, []]))
+        self.merge.number, self._reached = content["number"], {name: content[name] for name in self._reached}
         self.merge.received(None)
         self._read_to = {partition: self._start(partition) for partition in self._by_partition}
         self._begun, self.dirty = [], False
@@ -323,9 +329,8 @@ class Task:
 
     def start_at(self, offsets: Mapping[Place, int]) -> None:
         """Begin to read at these offsets, with empty state; rewind() follows. For work that is not committed."""
-        channels = [[p.rank, p.partition, p.source, offset, BEGIN, BEGIN, []] for p, offset in offsets.items()]
-        content = {"channels": channels, "lows": [], "number": 0, "advanced": BEGIN, "extra": None}
-        self.saved = json.dumps(content, separators=(",", ":")).encode()
+        channels = [[p.rank, p.partition, p.source, offset, BEGIN, BEGIN, BEGIN, []] for p, offset in offsets.items()]
+        self.saved = json.dumps({"channels": channels, "lows": [], **NOWHERE}, separators=(",", ":")).encode()
 
     def _start(self, partition: Partition) -> int:
         lows = self.saved_lows()

@@ -28,20 +28,20 @@ MARK_KEY = b"\x00mark"
 NEWEST = "newest "  # no name of a model or stage holds a space
 
 
-def mark(next_ms: int) -> tuple[bytes, bytes]:
-    """Key and value of the promise that no version with effect before next_ms will follow."""
-    return MARK_KEY, json.dumps({"next_ms": next_ms}).encode()
+def mark(next_ms: int, end: int | None = None) -> tuple[bytes, bytes]:
+    """Key and value of the promise that no version with effect before next_ms will follow, nor any in the run that ends thus."""
+    return MARK_KEY, json.dumps({"next_ms": next_ms} if end is None else {"next_ms": next_ms, "end": end}).encode()
 
 
-def read_versions(fetched: Fetched, *, at_once: bool, begin: int) -> tuple[Rows, int | None]:
-    """Rows of versions (column `version`: their bytes) and the last promise. at_once: they take effect when read, not by event time."""
+def read_versions(fetched: Fetched, *, at_once: bool, begin: int) -> tuple[Rows, tuple[int, ...]]:
+    """Rows of versions (column `version`: their bytes) and the last promises. at_once: they take effect when read, not by event time."""
     keys, values = fetched.keys.raw(), fetched.values.raw()
-    rows, promised = [], None
+    rows, promises = [], ()
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
         if value is None:
             continue
         if key == MARK_KEY:
-            promised = int(json.loads(value)["next_ms"])
+            promises = tuple(json.loads(value).values())
         else:
             rows.append(index)
     picked = np.array(rows, dtype=np.int64)
@@ -49,7 +49,7 @@ def read_versions(fetched: Fetched, *, at_once: bool, begin: int) -> tuple[Rows,
     times = [begin if at_once else ModelVersion.from_bytes(blob).effective_ms for blob in blobs if blob is not None]
     effective = np.array(times, dtype=np.int64)
     flags = np.full(len(rows), GOOD, dtype=np.uint8)
-    return Rows(fetched.offsets[picked], effective, effective, flags, {"version": Text.of(blobs, is_bytes=True)}), promised
+    return Rows(fetched.offsets[picked], effective, effective, flags, {"version": Text.of(blobs, is_bytes=True)}), promises
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ def _delay(chance: Chance) -> int:
 
 # --------------------------------------------------------------------------------------------------- cards: own features, a table
 
+
 def _cards(chance: Chance, count: int) -> list[Event]:
     events = []
     for number in range(count):

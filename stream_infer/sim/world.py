@@ -39,7 +39,10 @@ REST_MS = 40_000  # after the last event of a live run: longer than any wait of 
 
 @dataclass(frozen=True)
 class Run:
-    """How a run is made. seed: of the faults; log_seed: of the events. kind: of the workers (a broken one in negative controls)."""
+    """How a run is made. seed: of the faults; log_seed: of the events. kind: of the workers (a broken one in negative controls).
+
+    legs: a deterministic run in so many parts: each comes to the end of its logs, then more is sent and all workers start anew.
+    """
 
     scenario: Scenario
     seed: int
@@ -47,6 +50,7 @@ class Run:
     log_seed: int = 0
     events: int = 200
     deterministic: bool = True
+    legs: int = 1
     chunk_rows_max: int = 16
     room_rows_min: int = 6  # so few that short logs fill a buffer, and reading pauses and goes on again and again
     snapshots: bool = True
@@ -90,10 +94,19 @@ class World:
 
     def run(self) -> World:
         """Until rest, or until something broke."""
-        if self.settings.deterministic:
-            self._send(len(self._unsent))
-        for slot in range(self.settings.faults.workers_max):
-            self._start(str(slot))
+        legs = self.settings.legs if self.settings.deterministic else 1
+        for leg in range(legs, 0, -1):
+            if self.settings.deterministic:
+                self._send(len(self._unsent) // leg)
+            for slot in range(self.settings.faults.workers_max):
+                self._start(str(slot))
+            self._to_rest()
+            if not self.violations:
+                self._close()
+        self.counts |= {"turns": self._turns, "simulated_ms": self.broker.now_ms, "inputs": len(self.written)}
+        return self
+
+    def _to_rest(self) -> None:
         quiet_since = 0
         while not self.violations and self._turns < TURNS_MAX:
             self._turns += 1
@@ -108,15 +121,12 @@ class World:
         else:
             if not self.violations:
                 self._break(f"the run did not come to rest in {TURNS_MAX} turns")
-        if not self.violations:
-            self._close()
-        self.counts |= {"turns": self._turns, "simulated_ms": self.broker.now_ms, "inputs": len(self.written)}
-        return self
 
     def _turn(self) -> None:
         healed = not self.settings.deterministic and not self._unsent and self._healed()
         self.broker.advance(self._chance.between(1, 200 if healed else 15))
-        self._send_due()
+        if not self.settings.deterministic:
+            self._send_due()
         if not healed:
             self._strike()
         for slot in [slot for slot, at in self._absent.items() if at <= self.broker.now_ms]:
@@ -239,6 +249,7 @@ class World:
             process.transport.before, process.forwarder.held_until, process.caller.held_until = None, 0, 0
             with suppress(Fenced):  # stood still for too long before it was done: nothing of it counts
                 process.worker.close()
+        self.processes, self._absent = [], {}
         self.broker.advance(2 * TRANSACTION_MS)  # what the dead left open ends, and what stands behind it can be read
         found = self.ledger.look()
         if found:

@@ -42,6 +42,16 @@ def test_faults_change_no_byte_of_any_answer(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", range(3))
+def test_runs_go_on_where_the_one_before_came_to_its_end(name: str, seed: int) -> None:
+    calm = run(name, seed, faults=CALM, legs=3)
+    assert judge(calm) == []
+    storm = run(name, seed, legs=3)
+    assert judge(storm) == []
+    assert differences(calm, storm) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(3))
 def test_live_every_input_is_answered_once_under_faults(name: str, seed: int) -> None:
     assert judge(run(name, seed, deterministic=False)) == []
 
