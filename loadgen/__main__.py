@@ -1,4 +1,4 @@
-"""loadgen command: `python -m loadgen flights --bootstrap localhost:9092 --flat-out`. wiring, flights, synthetic → merge → send."""
+"""loadgen command: `python -m loadgen flights --bootstrap localhost:9092 --flat-out`. wiring, flights, synthetic, drawn → merge → send."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from loadgen import flights, synthetic
+from loadgen import drawn, flights, synthetic
 from loadgen.merge import MergedLog
 from loadgen.openloop import Kept, send_on_schedule
 from loadgen.send import Report, ensure_topics, send_flat_out, send_paced
@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     wanted = _parser().parse_args(arguments)
     try:
-        tables = flights.tables() if wanted.events == "flights" else synthetic.payments(_payment_settings(wanted)).tables
-        report = _send(tables, wanted)
+        wires = read_wires(wanted.topology)
+        report = _send(_tables(wanted, wires), wires, wanted)
     except EnvironmentMissing as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -40,8 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if report.lost or (isinstance(report, Kept) and not report.valid) else 0
 
 
-def _send(tables: dict[str, Table], wanted: argparse.Namespace) -> Report | Kept:
-    wires = read_wires(wanted.topology)
+def _tables(wanted: argparse.Namespace, wires: dict[str, Wire]) -> dict[str, Table]:
+    if wanted.events == "flights":
+        return flights.tables()
+    if wanted.events == "payments":
+        return synthetic.payments(_payment_settings(wanted)).tables
+    settings = drawn.DrawnSettings(rate=wanted.rate, duration_s=wanted.duration_s, keys=wanted.keys, seed=wanted.seed)
+    return drawn.tables(wanted.topology, wires, settings)
+
+
+def _send(tables: dict[str, Table], wires: dict[str, Wire], wanted: argparse.Namespace) -> Report | Kept:
     absent = [name for name in tables if name not in wires]
     if absent:
         what = f"{wanted.topology} has no streams for these events"
@@ -89,7 +97,13 @@ def _parser() -> argparse.ArgumentParser:
         "--cards-zipf", type=float, default=defaults.cards_zipf, help="0: all keys equal; 1.1: a few busy ones (default: %(default)s)"
     )
     cards.add_argument("--seed", type=int, default=defaults.seed, help="(default: %(default)s)")
-    for kind in (year, cards):
+    rows = kinds.add_parser("rows", help=f"made-up rows for a topology with a {drawn.FILE} beside it")
+    plain = drawn.DrawnSettings()
+    rows.add_argument("--rate", type=float, default=plain.rate, help="rows per second of event time (default: %(default)s)")
+    rows.add_argument("--duration-s", type=float, default=plain.duration_s, help="seconds of event time (default: %(default)s)")
+    rows.add_argument("--keys", type=int, default=plain.keys, help="how many (default: %(default)s)")
+    rows.add_argument("--seed", type=int, default=plain.seed, help="(default: %(default)s)")
+    for kind in (year, rows, cards):
         kind.add_argument("--bootstrap", required=True, metavar="HOST:PORT", help="the broker")
         kind.add_argument("--from", dest="begin", type=_instant, default=0, metavar="TIME", help="first event time, such as 2013-07-01")
         kind.add_argument("--to", dest="end", type=_instant, default=FOREVER_MS, metavar="TIME", help="event time before which to stop")
@@ -103,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         "--topology", type=Path, default=Path("topologies/flights/flights.yaml"), help="whose streams to fill (default: %(default)s)"
     )
     cards.add_argument("--topology", type=Path, required=True, help="whose streams `payments` and `outcomes` to fill")
+    rows.add_argument("--topology", type=Path, required=True, help="whose streams to fill")
     return parser
 
 

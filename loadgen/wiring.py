@@ -14,7 +14,10 @@ import yaml
 
 @dataclass(frozen=True)
 class Wire:
-    """One stream's topic and form. schema: text of its Avro schema; format: avro | json; framing: confluent | header | bare."""
+    """One stream's topic and form. schema: text of its Avro schema; format: avro | json; framing: confluent | header | bare.
+
+    event_time, key, id: fields of the schema ("": none is named); a stream without an id has None.
+    """
 
     stream: str
     topic: str
@@ -23,6 +26,9 @@ class Wire:
     format: str = "avro"
     framing: str = "confluent"
     compacted: bool = False
+    event_time: str = ""
+    key: str = ""
+    id: str | None = None
 
 
 def read_wires(topology: Path) -> dict[str, Wire]:
@@ -40,4 +46,7 @@ def _wire(name: str, stream: dict[str, Any], folder: Path) -> Wire:
         format=stream.get("format", "avro"),
         framing=stream.get("framing", "confluent"),
         compacted=stream.get("compacted", False),
+        event_time=stream.get("event_time", ""),
+        key=stream.get("key", ""),
+        id=stream.get("id"),
     )

@@ -133,7 +133,7 @@ def _plan(wanted: argparse.Namespace) -> int:
 
     bootstrap = None if wanted.bootstrap in (None, "none") else wanted.bootstrap
     code = model_classes(wanted.admit), functions_of(wanted.admit)
-    found = planned(load_plan(wanted.topology), *code, bootstrap, rate=wanted.rate, slo_ms=wanted.slo_ms)
+    found = planned(load_plan(wanted.topology), *code, bootstrap, rate=wanted.rate, slo_ms=wanted.slo_ms, calls_ms=dict(wanted.call_ms))
     print(json.dumps(found.json(), indent=1) if wanted.json else words(found), end="\n" if wanted.json else "")
     return 0 if found.forecast is not None else 1
 
@@ -236,6 +236,11 @@ def _time(text: str) -> int:
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def _stage_ms(text: str) -> tuple[str, float]:
+    stage, _, ms = text.partition("=")
+    return stage, _positive(ms)
+
+
 def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < 1e12:
@@ -287,9 +292,9 @@ def _parser() -> argparse.ArgumentParser:
     trainset.add_argument("--from", dest="begin", type=_time, default=None, metavar="TIME", help="first event time")
     trainset.add_argument("--to", dest="end", type=_time, default=None, metavar="TIME", help="event time before which to stop")
     trainset.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
-    show = command("show", _show, "print the rows that a topology wrote for itself, as JSON lines")
+    show = command("show", _show, "print the rows of a topology's streams, or what it wrote for itself, as JSON lines")
     show.add_argument("topology", type=Path)
-    show.add_argument("topic", help="decisions, joined, or the name of a topic between two sections, as `explain` shows it")
+    show.add_argument("topic", help="a stream; decisions, joined; or a topic between two sections, as `explain` shows it")
     for with_bootstrap in (run, trainset, show, explain, replay):
         with_bootstrap.add_argument("--bootstrap", metavar="HOST:PORT", help="the broker; without it the development broker of this folder")
     plan = command("plan", _plan, "say how many workers a rate needs, and how late the answers will be, measured on this machine")
@@ -298,6 +303,14 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--slo-ms", type=_positive, required=True, help="99 of 100 answers are to be readable within so many ms")
     plan.add_argument("--bootstrap", metavar="HOST:PORT", help="a broker to ask what its client costs (default: none)")
     plan.add_argument("--json", action="store_true", help="as JSON")
+    plan.add_argument(
+        "--call-ms",
+        action="append",
+        default=[],
+        type=_stage_ms,
+        metavar="STAGE=MS",
+        help="how long those take to answer whom a stage asks outside",
+    )
     for with_code in (run, test, plan, explain, replay, trainset):
         with_code.add_argument(
             "--admit", action="append", default=[], metavar="MODULE", help="a module whose models and functions a topology may name"

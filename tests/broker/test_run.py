@@ -127,7 +127,7 @@ def test_what_brief_predictions_leave_out_can_be_looked_at(broker: Broker, topic
     ]
     unknown = subprocess.run([*shown[:5], "nothing", *shown[6:]], check=False, capture_output=True, text=True, timeout=60)
     assert unknown.returncode == 69
-    assert "writes no rows to `nothing`" in unknown.stderr
+    assert "has no rows in `nothing`" in unknown.stderr
 
 
 def test_what_a_killed_process_left_open_is_taken_up(broker: Broker, topic: str, tmp_path: Path) -> None:
