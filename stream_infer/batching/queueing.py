@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,23 +56,34 @@ class Passes:
         return float((self.ends - self.starts).sum()) / span if span else 0.0
 
 
-def simulate(arrivals: Floats, seconds: Callable[[int], float], rows_max: int) -> Passes:
-    """One server that takes what waits, at once.
+Beside = tuple[Callable[[int], float], Callable[[int], float]]
 
-    arrivals: float64[n] ascending, s. seconds: of a pass of so many rows; rows_max: no pass has more.
+
+def simulate(arrivals: Floats, seconds: Callable[[int], float], rows_max: int, beside: Sequence[Beside] = (), ahead: int = 2) -> Passes:
+    """One server that takes what waits, at once, and others beside it that each pass goes to afterwards, one after the other.
+
+    arrivals: float64[n] ascending, s. seconds: of a pass of so many rows; rows_max: no pass has more. beside: of each, for how long it is
+    taken by so many rows, and how long they take there; at most so many passes are under way as `ahead` says, and they end in order.
     """
     latency = np.empty(len(arrivals))
     starts: list[float] = []
     ends: list[float] = []
     rows: list[int] = []
     free, begin = 0.0, 0
+    others = [0.0] * len(beside)
     while begin < len(arrivals):
-        start = max(free, float(arrivals[begin]))
+        room = ends[-ahead] if len(ends) >= ahead else 0.0
+        start = max(free, float(arrivals[begin]), room)
         end = min(int(np.searchsorted(arrivals, start, side="right")), begin + rows_max)
-        free = start + seconds(end - begin)
-        latency[begin:end] = free - arrivals[begin:end]
+        done = free = start + seconds(end - begin)
+        for place, (occupies, takes) in enumerate(beside):
+            came = max(done, others[place])
+            others[place] = came + occupies(end - begin)
+            done = came + takes(end - begin)
+        done = max(done, ends[-1] if ends else done)
+        latency[begin:end] = done - arrivals[begin:end]
         starts.append(start)
-        ends.append(free)
+        ends.append(done)
         rows.append(end - begin)
         begin = end
     return Passes(np.array(starts), np.array(ends), np.array(rows, dtype=np.int64), latency)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from stream_infer.attribution import answer
 from stream_infer.batching.curve import CostCurve
-from stream_infer.decide.graph import Graph
+from stream_infer.edge.beside import SIZES, Beside, Servers, between, lanes, workers_of_functions
 from stream_infer.edge.made_up import MadeUp
 from stream_infer.flow.commands import Call, Command, Forward, Produce
 from stream_infer.flow.flow import Flow, Mode
@@ -22,9 +22,8 @@ from stream_infer.flow.transport import Partition
 from stream_infer.flow.versions import statics
 from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
-from stream_infer.topology.plan import DecideStep, FeedbackStep, Plan, SectionPlan
+from stream_infer.topology.plan import FeedbackStep, Plan, SectionPlan
 
-SIZES = (1, 8, 64, 512, 4096)  # rows at once
 RUNS = 5  # of each size; the median counts
 KEYS = 1000  # different ones per task
 PARTS = ("read", "decode", "features", "model", "encode", "produce", "commit")
@@ -47,24 +46,19 @@ class ClientCosts:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """parts: seconds by rows at once, of one task of each section together. threaded: a model computes beside the rest.
+    """parts: seconds by rows at once, of one task of each section together; beside: what does not work in the loop.
 
     records: sent per row, changes of state included. bytes_in: per row.
     """
 
     parts: dict[str, CostCurve]
-    threaded: bool
+    beside: tuple[Beside, ...]
     records: float
     bytes_in: float
 
     def seconds(self, rows: float, parts: Iterable[str] = PARTS) -> float:
         """What `rows` rows at once cost one task; between whole numbers too."""
-        return sum(_at(self.parts[part], rows) for part in parts)
-
-
-def _at(curve: CostCurve, rows: float) -> float:
-    low = max(int(rows), 1)
-    return curve.estimate(low) + (rows - low) * (curve.estimate(low + 1) - curve.estimate(low)) if rows > low else curve.estimate(low)
+        return sum(between(self.parts[part], rows) for part in parts)
 
 
 def measure(
@@ -77,11 +71,13 @@ def measure(
     rate: float = 10_000.0,
 ) -> Costs:
     """Costs of a plan's answering sections, one after the other: a row passes all of them. models: loaded; calls: by stage."""
-    curves: dict[str, list[CostCurve]] = {part: [] for part in PARTS}
+    of_models, of_stages = lanes(plan, models), workers_of_functions(plan)
+    servers = {one.name: one for one in (*of_models.values(), *of_stages.values())}
+    curves: dict[str, list[CostCurve]] = {part: [] for part in (*PARTS, *servers)}
     records = bytes_in = 0.0
     for section in answering(plan):
-        bench = _Bench(plan, section, models, client, calls or {}, keys, rate)
-        samples: dict[str, list[tuple[int, float]]] = {part: [] for part in PARTS}
+        bench = _Bench(plan, section, models, client, calls or {}, of_models | of_stages, keys, rate)
+        samples: dict[str, list[tuple[int, float]]] = {part: [] for part in curves}
         for rows in SIZES:
             for _ in range(RUNS):
                 for part, seconds in bench.turn(rows).items():
@@ -90,10 +86,9 @@ def measure(
             curves[part].append(CostCurve.fit(found))
         records += bench.sent / bench.rows
         bytes_in += bench.bytes / bench.rows
-    steps = [step for section in answering(plan) for step in section.steps if isinstance(step, DecideStep)]
-    asked = {name for step in steps for name in Graph.of(step.arms, plan.models, plan.composed).leaves}
-    threaded = any(not isinstance(models[name], LinearModel) for name in sorted(asked))
-    return Costs({part: _sum(found) for part, found in curves.items()}, threaded, records, bytes_in)
+    parts = {part: _sum(found) for part, found in curves.items()}
+    beside = tuple(Beside(one, parts.pop(name)) for name, one in servers.items())
+    return Costs(parts, beside, records, bytes_in)
 
 
 def answering(plan: Plan) -> list[SectionPlan]:
@@ -115,10 +110,12 @@ class _Bench:
         models: Mapping[str, Model],
         client: ClientCosts,
         calls: Mapping[str, Answerer],
+        beside: Mapping[str, Servers],
         keys: int,
         rate: float,
     ) -> None:
         self._calls = calls
+        self._beside = {name: one.name for name, one in beside.items()}  # model or stage → what its time is counted as
         self._models, self._client, self._stream = models, client, plan.streams[section.flowing]
         alone = replace(plan, sections=(section,))
         self._flow = Flow(alone, statics(plan.models, dict(models)), Mode())
@@ -142,7 +139,7 @@ class _Bench:
     def turn(self, rows: int) -> dict[str, float]:
         """Seconds of each part for `rows` rows that are read, answered and committed."""
         batch = self._flowing.batch(rows)
-        took = dict.fromkeys(PARTS, 0.0)
+        took = dict.fromkeys((*PARTS, *self._beside.values()), 0.0)
         _, took["decode"] = self._timed(Read(batch))
         commands, took["features"] = self._timed(self._tick())
         sent = 0
@@ -153,15 +150,18 @@ class _Bench:
             commands = []
             for call in calls:
                 began = time.perf_counter()
-                commands += self._flow.handle(self._calls[call.stage](call))
-                took["features"] += time.perf_counter() - began
+                came = self._calls[call.stage](call)
+                took[self._beside.get(call.stage, "features")] += time.perf_counter() - began
+                made, seconds = self._timed(came)
+                took["features"] += seconds
+                commands += made
             for forward in forwards:
                 model = self._models[forward.model]
                 clock = time.thread_time if isinstance(model, LinearModel) else time.perf_counter
                 began = clock()
                 notice = _forward(model, forward)
                 seconds = clock() - began
-                took["model"] += seconds
+                took[self._beside.get(forward.model, "model")] += seconds
                 made, seconds = self._timed(notice)
                 took["encode"] += seconds
                 commands += made

@@ -12,7 +12,8 @@ import pytest
 from stream_infer.cli import load_plan, main
 from stream_infer.codec.rows import RowDecoder
 from stream_infer.codec.schema import parse_schema
-from stream_infer.edge.costing import PARTS, SIZES, ClientCosts, measure
+from stream_infer.edge.beside import SIZES
+from stream_infer.edge.costing import PARTS, ClientCosts, measure
 from stream_infer.edge.made_up import BEGIN_MS, MadeUp
 from stream_infer.records import Floats, Matrix, Numbers
 from tests.support_flow import SCHEMAS, SPENT, models_of, plan_of
@@ -56,11 +57,11 @@ def test_every_part_is_told_and_what_is_known_of_it_is_true() -> None:
     plan = plan_of(SPENT)
     found = measure(plan, {"probe": Busy(plan.models["probe"].columns())}, CLIENT)
     assert set(found.parts) == set(PARTS)
-    assert found.threaded
+    assert [one.servers.name for one in found.beside] == ["model probe"]
     assert all(list(curve.seconds) == sorted(curve.seconds) for curve in found.parts.values())
     for rows in SIZES:
         assert found.parts["read"].estimate(rows) == pytest.approx(1e-3 + 1e-6 * rows)
-        assert found.parts["model"].estimate(rows) >= 2e-5 * rows
+        assert found.beside[0].seconds.estimate(rows) >= 2e-5 * rows
     assert found.records >= 1, "a prediction"
     assert found.parts["produce"].estimate(4096) >= 4096 * 1e-5
     assert found.bytes_in > 30
@@ -72,7 +73,7 @@ def test_linear_models_are_no_thread_and_lookups_find_something() -> None:
     )
     plan = plan_of(stages)
     found = measure(plan, models_of(plan), CLIENT, keys=50)
-    assert not found.threaded
+    assert found.beside == ()
 
 
 def test_the_command_answers_and_ends_with_whether_it_can_be_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 
 from stream_infer.batching.curve import CostCurve
 from stream_infer.batching.queueing import mean_latency_bound_s
-from stream_infer.edge.costing import PARTS, SIZES, ClientCosts, Costs
+from stream_infer.edge.beside import SIZES, Beside, Servers, lanes, outside, workers_of_functions
+from stream_infer.edge.costing import PARTS, ClientCosts, Costs
 from stream_infer.edge.planning import LOAD_MAX, capacity, forecast, turn, words
+from stream_infer.edge.planning import load as load_of
+from stream_infer.models.linear import LinearModel
 from stream_infer.topology.plan import Plan
-from tests.support_flow import SPENT, plan_of
+from tests.support_flow import SPENT, Flawed, plan_of
 
 CLIENT = ClientCosts(0.0, 0.0, 0.0, fetch_s=2e-3, commit_s=10e-3)
 NOTHING = CostCurve(SIZES, (0.0,) * len(SIZES))
@@ -23,8 +27,12 @@ def line(fixed_s: float, per_row_s: float) -> CostCurve:
     return CostCurve(SIZES, tuple(fixed_s + per_row_s * rows for rows in SIZES))
 
 
-def costs(threaded: bool = False, **parts: CostCurve) -> Costs:
-    return Costs(dict.fromkeys(PARTS, NOTHING) | parts, threaded, 2.0, 100.0)
+def costs(*beside: Beside, **parts: CostCurve) -> Costs:
+    return Costs(dict.fromkeys(PARTS, NOTHING) | parts, beside, 2.0, 100.0)
+
+
+def beside(curve: CostCurve, count: int = 1, part_rows: int = 4096, *, processors: bool = True) -> Beside:
+    return Beside(Servers("model net", count, part_rows, processors), curve)
 
 
 @pytest.fixture
@@ -44,8 +52,8 @@ def test_a_turn_of_few_rows_is_one_of_few_tasks() -> None:
 
 
 def test_a_model_with_a_thread_of_its_own_works_beside() -> None:
-    beside = costs(threaded=True, decode=line(0.0, 2e-6), model=line(0.0, 5e-6))
-    assert turn(beside, 1)(100) == pytest.approx(100 * 5e-6)
+    found = costs(beside(line(0.0, 5e-6)), decode=line(0.0, 2e-6))
+    assert turn(found, 1)(100) == pytest.approx(100 * 5e-6)
     assert turn(costs(decode=line(0.0, 2e-6), model=line(0.0, 5e-6)), 1)(100) == pytest.approx(100 * 7e-6)
 
 
@@ -115,3 +123,96 @@ def test_json_holds_what_the_words_say(plan: Plan) -> None:
     assert told["forecast"]["workers"] == 4
     assert not math.isnan(told["forecast"]["mean_ms"])
     assert Path(str(told["topology"])).name == "pay"
+
+
+# -- what works beside the loop ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("servers", [1, 2, 3, 8])
+@pytest.mark.parametrize("rows", [1, 64, 65, 200, 4096])
+def test_what_is_asked_at_once_takes_as_long_as_a_queue_of_its_parts(servers: int, rows: int) -> None:
+    """Oracle: so many servers that take one part after the other."""
+    found = beside(line(0.0, 1e-3), servers, 64)
+    parts = -(-rows // 64)
+    free = [0.0] * servers
+    for _ in range(parts):
+        heapq.heapreplace(free, free[0] + 1e-3 * rows / parts)
+    assert found.takes(rows) == pytest.approx(max(free))
+
+
+def test_servers_bound_the_rate_that_can_be_done(plan: Plan) -> None:
+    """Oracle: n servers of 1 ms a row do n rows in a ms, and no worker does more than its loop."""
+    for count in (1, 2, 4):
+        each = costs(beside(line(0.0, 1e-3), count, 16), decode=line(0.0, 1e-6))
+        rate = 0.8 * count / 1e-3
+        assert load_of(plan, each, CLIENT, rate, 1) == pytest.approx(0.8)
+        found = forecast(plan, each, CLIENT, rate=rate, workers=1, partitions=1)
+        assert found.beside == {"model net": pytest.approx(0.8, rel=0.05)}
+        assert found.cores == pytest.approx(0.8 * count, rel=0.05)
+    alone = costs(beside(line(0.0, 1e-3), 1000, 16), decode=line(0.0, 1e-5))
+    assert load_of(plan, alone, CLIENT, 80_000, 1) == pytest.approx(0.8)
+
+
+def test_a_call_is_a_delay_that_takes_no_processor(plan: Plan) -> None:
+    """Oracle: at little load a row takes what it takes alone."""
+    quick = costs(decode=line(1e-4, 1e-6))
+    called = costs(beside(line(20e-3, 0.0), 64, processors=False), decode=line(1e-4, 1e-6))
+    without, found = (forecast(plan, one, CLIENT, rate=5, workers=1, partitions=8) for one in (quick, called))
+    assert found.p50_ms - without.p50_ms == pytest.approx(20, abs=2)
+    assert found.beside_ms == pytest.approx(20, rel=0.03)
+    assert found.cores == pytest.approx(without.cores, rel=0.1)
+    least = capacity(plan, called, CLIENT, rate=5, slo_ms=30)
+    assert least.why_not.startswith("no number of workers answers within 30 ms")
+    assert least.least_ms == pytest.approx(2 + 0.101 + 20 + 10)
+
+
+def test_rows_that_are_called_for_one_by_one_share_what_may_be_under_way() -> None:
+    found = beside(line(0.0, 10e-3), 64, 1, processors=False)
+    assert found.takes(64) == pytest.approx(10e-3)
+    assert found.takes(65) == pytest.approx(20e-3)
+    assert found.occupies(4096, 1.0) == pytest.approx(4096 * 10e-3 / 64)
+
+
+def test_what_works_beside_is_named_when_it_is_what_limits(plan: Plan) -> None:
+    found = capacity(plan, costs(beside(line(0.0, 1e-3), 2, 16), decode=line(0.0, 1e-6)), CLIENT, rate=1000, slo_ms=200)
+    assert found.bottleneck == "model net"
+    assert "more `workers`" in words(found)
+    assert "beside the loop" in words(found)
+
+
+STAGES = """
+models:
+  net: {kind: torch, artifact: none.safetensors, inputs: [amount], batch: {rows_max: 32}, workers: {where: process, count: 3}}
+  own: {kind: torch, artifact: none.safetensors, inputs: [amount], workers: {count: 2}}
+  plain: {kind: linear, artifact: none.safetensors, inputs: [amount]}
+  all: {kind: ensemble, members: [net, own, plain]}
+stages:
+  prepare: {kind: function, from: payments, function: prepare, per: batch, reads: [amount], gives: {more: number}, workers: 4}
+  ask:
+    kind: function
+    from: prepare
+    function: ask
+    per: row
+    reads: [amount]
+    gives: {rank: number}
+    outside: {timeout_ms: 200, concurrency_max: 16}
+  score: {kind: model, from: ask, model: all}
+  out: {kind: emit, from: score, to: scores, commit_interval_ms: 1}
+"""
+
+
+def test_who_works_beside_follows_from_the_topology() -> None:
+    plan = plan_of(STAGES)
+    models = {name: Flawed(plan.models[name].columns(), lambda _: "") for name in ("net", "own")} | {
+        "plain": LinearModel.zeros(("amount",), "identity")
+    }
+    found = {name: (one.name, one.count, one.part_rows) for name, one in lanes(plan, models).items()}
+    assert found == {"net": ("model net", 3, 32), "own": ("model own", 2, 4096)}
+    assert {name: one.count for name, one in workers_of_functions(plan).items()} == {"prepare": 4}
+    nobody, said = outside(plan, {})
+    assert nobody == []
+    assert any("stage ask asks outside" in line and "--call-ms ask=MS" in line for line in said)
+    assert any("its 4 threads" in line for line in said)
+    (told,), _ = outside(plan, {"ask": 20.0})
+    assert (told.servers.count, told.servers.part_rows, told.servers.processors) == (16, 1, False)
+    assert told.takes(17) == pytest.approx(40e-3)
