@@ -21,6 +21,7 @@ from stream_infer.records import Column, Fetched, Ints, Rejected, Text, concat_c
 
 FORMATS = ("avro", "json", "faust")  # faust: JSON too, once its keys are unwrapped (codec.faust_table)
 _BARE = -1  # the id of the only writer, where records name none
+_NO_ROWS: Ints = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +67,28 @@ class RowDecoder:
         """Splits what was fetched into good rows, tombstones and rejected rows."""
         values = fetched.values
         reasons: dict[int, str] = {}
-        none = np.zeros(len(values), dtype=np.bool_) if values.valid is None else ~values.valid
-        usable = ~none & (values.size > 0) & (values.size <= self._bytes_max)
-        for row in np.flatnonzero(~usable & ~none).tolist():
-            size = int(values.size[row])
-            reasons[row] = f"{size} bytes, the limit is {self._bytes_max}" if size else "the value is empty"
-        places = np.flatnonzero(usable)
-        framed = self._framed(values.take(places), fetched.headers, places)
+        if values.valid is None and len(values) and values.size.min() > 0 and values.size.max() <= self._bytes_max:
+            places, tombstones = np.arange(len(values)), _NO_ROWS  # as nearly always
+        else:
+            places, tombstones = self._usable(values, reasons)
+            values = values.take(places)
+        framed = self._framed(values, fetched.headers, places)
         for row, reason in zip(framed.rejected.index, framed.rejected.reason, strict=True):
             reasons[int(places[row])] = reason
         rows, columns = self._grouped(framed, places, reasons)
         rejected = Rejected()
         for row in sorted(reasons):
             rejected.add(row, reasons[row])
-        return Decoded(rows, columns, np.flatnonzero(none), rejected)
+        return Decoded(rows, columns, tombstones, rejected)
+
+    def _usable(self, values: Text, reasons: dict[int, str]) -> tuple[Ints, Ints]:
+        """Places of the values that may be decoded, and of those that are null."""
+        none = np.zeros(len(values), dtype=np.bool_) if values.valid is None else ~values.valid
+        usable = ~none & (values.size > 0) & (values.size <= self._bytes_max)
+        for row in np.flatnonzero(~usable & ~none).tolist():
+            size = int(values.size[row])
+            reasons[row] = f"{size} bytes, the limit is {self._bytes_max}" if size else "the value is empty"
+        return np.flatnonzero(usable), np.flatnonzero(none)
 
     def _framed(self, values: Text, headers: list[list[tuple[str, bytes]]] | None, places: Ints) -> Framed:
         if self._framing == "confluent":
@@ -91,9 +100,12 @@ class RowDecoder:
     def _grouped(self, framed: Framed, places: Ints, reasons: dict[int, str]) -> tuple[Ints, dict[str, Column]]:
         """Decodes each writer's rows together, then puts all rows back into log order."""
         parts: list[tuple[Ints, dict[str, Column]]] = []
-        kept = framed.ids >= 0 if self._framing != "bare" else np.ones(len(places), dtype=np.bool_)
-        for one in np.unique(framed.ids[kept]).tolist():
-            members = np.flatnonzero(kept & (framed.ids == one))
+        ids = framed.ids
+        alike = len(ids) > 0 and bool((ids == ids[0]).all())
+        for one in ids[:1].tolist() if alike else np.unique(ids).tolist():
+            if one < 0 and self._framing != "bare":
+                continue  # rejected already
+            members = np.arange(len(ids)) if alike else np.flatnonzero(ids == one)
             decoder = self._decoders.get(one)
             if decoder is None:
                 reasons.update(dict.fromkeys(places[members].tolist(), f"schema id {one} is not known"))

@@ -51,6 +51,7 @@ class Standby:
         self._transport, self.snapshots, self._bytes_max, self._slot = transport, snapshots, bytes_max, slot
         self._parked: dict[TaskId, Copy] = {}  # of no use unless they come back soon
         self._followed: dict[TaskId, Copy] = {}
+        self._bytes: dict[TaskId, int] = {}  # of each that is followed, when it last changed: asking all for each batch would cost more
         self._by_changelog: dict[Partition, Copy] = {}
         self._to_come: list[TaskId] = []  # most preferred last
         self._topics: set[str] = set()  # records of a copy that was just let go may still come
@@ -92,7 +93,7 @@ class Standby:
         self._followed[task] = self._by_changelog[copy.changelog] = copy
         self._topics.add(copy.changelog[0])
         self._transport.follow(copy.changelog, copy.position)
-        self._bound()
+        self._bound(copy)
 
     def receive(self, batch: Fetched) -> bool:
         """Take in records of a changelog that is followed; False when they are of something else."""
@@ -101,7 +102,7 @@ class Standby:
             if copy.position > int(batch.offsets[0]):
                 batch = batch.take(np.flatnonzero(batch.offsets >= copy.position))
             copy.apply(batch)
-            self._bound()
+            self._bound(copy)
         return batch.topic in self._topics
 
     def forget(self) -> None:
@@ -112,9 +113,10 @@ class Standby:
 
     def bytes_used(self) -> int:
         """Of the copies that are kept up."""
-        return sum(copy.bytes_used() for copy in self._followed.values())
+        return sum(self._bytes.values())
 
-    def _bound(self) -> None:
+    def _bound(self, changed: Copy) -> None:
+        self._bytes[changed.task.id] = changed.bytes_used()
         while self._followed and self.bytes_used() > self._bytes_max:
             self._to_come.clear()
             self._drop(max(self._followed, key=self._preference))
@@ -123,7 +125,7 @@ class Standby:
         self._let_go(self._followed.pop(task))
 
     def _let_go(self, copy: Copy) -> None:
-        del self._by_changelog[copy.changelog]
+        del self._by_changelog[copy.changelog], self._bytes[copy.task.id]
         self._transport.unfollow(copy.changelog)
 
     def _preference(self, task: TaskId) -> int:

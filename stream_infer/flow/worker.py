@@ -79,6 +79,7 @@ class Worker:
         self._settle_at: int | None = None  # when those who left will not come back
         self._keeping = Keeping(snapshots, snapshot_every_ms, clock)
         self._idle = False
+        self._ready = False  # whether a chunk could begin, as far as is known: reading may wait if none could
         self._at_rest = False
         at_least_once = plan.emit.guarantee == "at_least_once"
         self._committer = Committer(transport, self.pace, clock, at_least_once=at_least_once)
@@ -188,19 +189,19 @@ class Worker:
                 self._carry_out(self.flow.handle(Read(batch)))
         self._restore_wanted()
         self._take_answers(0 if fetched else min(wait_ms, 1) if self.flow.in_flight() else 0)
-        at_end = frozenset(p for p in self._inputs() if self.transport.at_end(p))
+        at_end = frozenset(filter(self.transport.at_end, self.flow.inputs()))
         self._carry_out(self.flow.handle(Tick(self._clock(), at_end, self._wall() if self._wall is not None else None)))
         self._committer.took(began, self.flow.stats.rows_answered - answered)
-        ready = self.flow.ready()
-        self._at_rest = not ready and sum(map(len, fetched)) < POLL_ROWS_MAX
-        self._idle = not fetched and not ready and not self.flow.in_flight()
+        self._ready = self.flow.ready()
+        self._at_rest = not self._ready and sum(map(len, fetched)) < POLL_ROWS_MAX
+        self._idle = not fetched and not self._ready and not self.flow.in_flight()
         # Who may send meanwhile waits for records, not for the end of a commit that nothing waits for.
         self._look_at_commit(min(wait_ms, END_WAIT_MS) if self._idle and not self.transport.sends_on else 0)
         return not self._idle or self._committer.open
 
     def _poll(self, wait_ms: int) -> list[Fetched]:
         """Read; wait only where nothing else can be done."""
-        if self.flow.ready() or self.flow.in_flight() or self.restoring:
+        if self._ready or self.flow.in_flight() or self.restoring:
             return self.transport.poll(POLL_ROWS_MAX, 0)
         if self._committer.open:
             return self.transport.poll(POLL_ROWS_MAX, min(wait_ms, END_WAIT_MS) if self.transport.sends_on else 0)
@@ -210,9 +211,6 @@ class Worker:
         fetched = self.transport.poll(POLL_ROWS_MAX, wait_ms)
         self._committer.rested(self._clock() - began)
         return fetched
-
-    def _inputs(self) -> set[Partition]:
-        return {partition for task in self.flow.tasks.values() for partition in task.inputs()}
 
     def settled(self) -> bool:
         """Whether all that happened so far is committed."""
@@ -274,7 +272,7 @@ class Worker:
         elif self.flow.draining or (self.flow.dirty() and self._committer.due(self._clock(), at_rest=self._at_rest)):
             self.flow.drain()
             if not self.flow.in_flight():
-                (self._commit if self._keeping.due(self.flow.tasks) else self._begin_commit)()
+                self._commit(wait=False)
 
     def _finish_in_flight(self) -> bool:
         """Wait for models, beginning nothing new. False when they take too long."""
@@ -290,6 +288,7 @@ class Worker:
         commands = self.flow.handle(CommitWanted(tuple(leaving)))
         offsets = next((c.offsets for c in commands if isinstance(c, Commit)), None)
         self.flow.handle(Committed())
+        self._ready = self.flow.ready()  # chunks may begin again
         if offsets is None:
             return
         self._committer.begin(commands, offsets)
@@ -303,11 +302,13 @@ class Worker:
                 return outcome
         return Outcome.COMMITTED
 
-    def _commit(self, leaving: Sequence[TaskId] = ()) -> Outcome:
-        """Commit and wait for the outcome; keep a snapshot if one is due, which must be of the state that was committed."""
+    def _commit(self, leaving: Sequence[TaskId] = (), *, wait: bool = True) -> Outcome | None:
+        """Commit and wait for the outcome; without `wait` only for a snapshot that is due: it must be of the state that was committed."""
         kept = self._keeping.due(self.flow.tasks)
-        ends = self._changelog_ends([kept.id] if kept is not None else [])
+        ends = self._changelog_ends([] if kept is None else [kept.id])
         self._begin_commit(leaving)
+        if kept is None and not wait:
+            return None
         outcome = self._await_commit()
         if outcome is Outcome.COMMITTED and kept is not None:
             self._keeping.keep(kept, ends[kept.id])
@@ -335,7 +336,7 @@ class Worker:
         may have written already, and our state would pass for newer.
         """
         changelogs = {task: (self.flow.tasks[task].section.state_topic, task[1]) for task in tasks}
-        ends = self.transport.end_offsets(list(changelogs.values()))
+        ends = self.transport.end_offsets(list(changelogs.values())) if changelogs else {}
         return {task: ends[changelog] for task, changelog in changelogs.items()}
 
     def lag(self) -> int:
