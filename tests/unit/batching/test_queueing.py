@@ -56,6 +56,26 @@ def test_single_rows_wait_as_pollaczek_and_khinchine_say() -> None:
     assert found.latency.mean() == pytest.approx(seconds + rate * seconds**2 / (2 * (1 - rate * seconds)), rel=0.03)
 
 
+def test_those_beside_are_a_queue_of_their_own() -> None:
+    """The same M/D/1 where the rows' second goes to another server, and where it goes half to each of two: D/D/1 after the first."""
+    seconds, rate = 1e-3, 700.0
+
+    def half(rows: int) -> float:
+        return seconds * rows / 2
+
+    whole = simulate(poisson(rate, 150_000), lambda n: 0.0, 1, [(lambda n: seconds * n, lambda n: seconds * n)], ahead=10**9)
+    assert whole.latency.mean() == pytest.approx(seconds + rate * seconds**2 / (2 * (1 - rate * seconds)), rel=0.03)
+    both = simulate(poisson(rate, 150_000), half, 1, [(half, half)], ahead=10**9)
+    first = seconds / 2 + rate * (seconds / 2) ** 2 / (2 * (1 - rate * seconds / 2))
+    assert both.latency.mean() == pytest.approx(first + seconds / 2, rel=0.03)
+
+
+def test_no_pass_begins_while_as_many_are_under_way_as_may_be() -> None:
+    found = simulate(np.zeros(6), lambda n: 1.0, 1, [(lambda n: 0.0, lambda n: 10.0)], ahead=2)
+    assert found.starts.tolist() == [0, 1, 11, 12, 22, 23]
+    assert found.ends.tolist() == [11, 12, 22, 23, 33, 34]
+
+
 def test_no_queue_ends_where_more_comes_than_goes() -> None:
     assert mean_latency_bound_s(1000, 1e-3, 0.0) == math.inf
     assert simulate(np.zeros(0), lambda n: 1.0, 8).latency.tolist() == []

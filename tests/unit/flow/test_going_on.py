@@ -12,7 +12,7 @@ from stream_infer.flow.worker import Worker
 from stream_infer.models.version import ModelVersion
 from stream_infer.sim.reading import all_of, joined_of
 from tests.support_flow import SPENT, Pay, payment, plan_of
-from tests.unit.flow.test_worker import LEARNS, seen, spent
+from tests.support_worker import LEARNS, seen, spent
 
 HOPS = """
 models:
