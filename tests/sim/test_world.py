@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stream_infer import cli_sim
 from stream_infer.cli_sim import simulate
 from stream_infer.flow.notices import Read, Tick
 from stream_infer.flow.worker import Worker
@@ -28,7 +29,7 @@ def run(name: str, seed: int, **settings: Any) -> World:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_faults_change_no_byte_of_any_answer(name: str, seed: int) -> None:
     calm = run(name, seed, faults=CALM)
     assert judge(calm) == []
@@ -41,7 +42,7 @@ def test_faults_change_no_byte_of_any_answer(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_runs_go_on_where_the_one_before_came_to_its_end(name: str, seed: int) -> None:
     calm = run(name, seed, faults=CALM, legs=3)
     assert judge(calm) == []
@@ -51,13 +52,13 @@ def test_runs_go_on_where_the_one_before_came_to_its_end(name: str, seed: int) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_live_every_input_is_answered_once_under_faults(name: str, seed: int) -> None:
     assert judge(run(name, seed, deterministic=False)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("seed", range(40, 44))
+@pytest.mark.parametrize("seed", range(40, 42))
 def test_the_same_where_members_give_back_only_what_moves(name: str, seed: int) -> None:
     storm = run(name, seed, by_change=True)
     assert judge(storm) == []
@@ -74,6 +75,7 @@ def test_faults_change_no_byte_of_any_answer_on_many_seeds(name: str, seeds: int
         assert judge(storm) == [], seed
         assert differences(run(name, seed, faults=CALM, events=400), storm) == [], seed
         assert judge(run(name, seed, deterministic=False)) == [], seed
+        assert judge(run(name, seed, deterministic=False, by_change=True)) == [], seed
 
 
 def test_the_storm_brings_every_kind_of_fault() -> None:
@@ -168,6 +170,7 @@ def test_at_least_once_does_not_pass_for_exactly_once() -> None:
 
 
 def test_the_command_tells_the_story_of_a_broken_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_sim, "EVENTS", 100)  # a third of what it takes: the runs themselves are for the tests above
     said: list[str] = []
     assert simulate(0, 1, said.append) == 0
     assert "every invariant holds" in said[0]

@@ -209,7 +209,7 @@ def drifting(history: list[tuple[Row, int]]) -> list[Row]:
     return logs(rows)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(histories, hows, st.booleans(), st.data())
 def test_the_join_is_a_function_of_the_logs(history: list, how: FeedbackSettings, named: bool, data: st.DataObject) -> None:
     rows = drifting(history)

@@ -87,7 +87,7 @@ stages:
 """
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 40), st.booleans(), st.booleans(), st.randoms(use_true_random=False))
 def test_a_task_goes_on_from_its_checkpoint_as_if_nothing_had_happened(
     rows_max: int, reads: int, stop: int, waits: bool, from_snapshot: bool, random: Any
