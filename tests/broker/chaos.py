@@ -16,7 +16,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
 from stream_infer.codec.internal import PREDICTION, REJECT
 from tests.support import Row, admin, read_all, wait_until
@@ -215,6 +216,17 @@ def records(case: Case, topic: str) -> int:
     if case.topic(topic) not in admin(case.bootstrap).list_topics(timeout=10.0).topics:
         return 0
     return len(read_all(case.bootstrap, case.topic(topic)))
+
+
+def reach(case: Case, topic: str) -> int:
+    """How far a read_committed reader would come, over all partitions: grows with every commit, and costs one question. 0 as above."""
+    client, name = admin(case.bootstrap), case.topic(topic)
+    known = client.list_topics(timeout=10.0).topics.get(name)
+    asked = {TopicPartition(name, partition): OffsetSpec.latest() for partition in (known.partitions if known else ())}
+    if not asked:
+        return 0
+    found = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
+    return sum(int(future.result(10.0).offset) for future in found.values())
 
 
 def until(true: Callable[[], bool], what: str, *, timeout_s: float = 60.0) -> None:

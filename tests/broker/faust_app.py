@@ -18,8 +18,8 @@ app = faust.App(
     datadir=data,
     topic_disable_leader=True,
     topic_replication_factor=1,
-    broker_session_timeout=6.0,
-    broker_heartbeat_interval=1.0,
+    broker_session_timeout=3.0,
+    broker_heartbeat_interval=0.5,
     broker_commit_interval=0.3,
     web_enabled=False,
 )

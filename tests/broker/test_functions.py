@@ -28,6 +28,7 @@ AFTER = """\
 """
 OUTSIDE = "{timeout_ms: 5000, concurrency_max: 16, retries: 3, backoff_ms: 1, breaker: {failures: 100}}"
 MODULE = ("--admit", "tests.admitted_functions")
+SHORT = ("--session-timeout-s", "2")  # after it a killed process is missed
 
 
 def amounts(count: int) -> list[float]:
@@ -51,7 +52,7 @@ def case_of(broker: Broker, topic: str, folder: Path) -> Case:
 def test_functions_answer_each_row_once_and_in_order_whatever_is_killed(broker: Broker, topic: str, tmp_path: Path) -> None:
     case, given = case_of(broker, topic, tmp_path), amounts(600)
     case.send("events", (event_row(event(number, amount)) for number, amount in enumerate(given[:300])))
-    with running(case, *MODULE) as process:
+    with running(case, *MODULE, *SHORT) as process:
         wait_until(lambda: len(case.predictions()) > 50 or process.poll() is not None, "some rows are answered", timeout_s=60)
         assert process.poll() is None, process.stderr_text()
         process.kill()
@@ -59,7 +60,7 @@ def test_functions_answer_each_row_once_and_in_order_whatever_is_killed(broker: 
     case.send("events", (event_row(event(number + 300, amount)) for number, amount in enumerate(given[300:])))
     bad = [number for number, amount in enumerate(given) if amount < 0 or amount == RAISES]
     good = [number for number in range(600) if number not in bad]
-    with running(case, *MODULE) as process:
+    with running(case, *MODULE, *SHORT) as process:
         wait_until(lambda: len(case.predictions()) + len(case.rejects()) >= 600 or process.poll() is not None, "all rows are", timeout_s=90)
         assert process.drained() == 0, process.stderr_text()
 

@@ -65,8 +65,8 @@ def test_each_input_is_answered_once_whichever_worker_is_killed(broker: Broker, 
         stream = Stream(case, 300)
         stream.start()
         until(lambda: records(case, "predictions") > 100, "it works")
-        draw, killed, until_s = random.Random(2), 0, time.monotonic() + 12
-        while time.monotonic() < until_s:
+        draw, killed = random.Random(2), 0
+        while killed < 8:
             time.sleep(draw.uniform(0.1, 1.5))  # the moment of a kill is what is tried out here
             there = children(host.pid)
             with suppress(ProcessLookupError):
@@ -84,4 +84,3 @@ def test_each_input_is_answered_once_whichever_worker_is_killed(broker: Broker, 
     print(f"{len(ledger.inputs)} inputs, {len(ledger.rejects)} rejected, {killed} workers killed")
     assert ledger.problems() == []
     assert len(ledger.rejects) == sum(row.value == JUNK for row in ledger.inputs), "no row was blamed"
-    assert killed >= 5

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from stream_infer.cli import main
 from stream_infer.edge import devbroker
 from stream_infer.edge.devbroker import Broker
 from stream_infer.edge.host import Host
@@ -110,7 +109,9 @@ def test_events_are_answered_as_they_come_and_a_stop_loses_nothing(broker: Broke
     assert case.rejects() == []
 
 
-def test_what_brief_predictions_leave_out_can_be_looked_at(broker: Broker, topic: str, tmp_path: Path) -> None:
+def test_what_brief_predictions_leave_out_can_be_looked_at(
+    broker: Broker, topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     case = spent_case(broker, tmp_path, topic, out=", fields: [prediction_id, answer]")
     sent = events(0, 10)
     with running(case) as process:
@@ -118,16 +119,14 @@ def test_what_brief_predictions_leave_out_can_be_looked_at(broker: Broker, topic
         case.send("events", rows(sent))
         wait_until(lambda: len(read_all(case.bootstrap, case.topic("predictions"))) == 10, "answered")
         assert process.drained() == 0
-    shown = [sys.executable, "-m", "stream_infer", "show", str(case.path), "decisions", "--bootstrap", case.bootstrap]
-    said = subprocess.run(shown, check=True, capture_output=True, text=True, timeout=60).stdout
-    found = [json.loads(line) for line in said.splitlines()]
+    assert main(["show", str(case.path), "decisions", "--bootstrap", case.bootstrap]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["prediction_id"] for row in found] == [row["event_id"] for row in sent]
     assert [(row["source_topic"], row["source_partition"], row["source_offset"]) for row in found] == [
         (case.topic("events"), 0, offset) for offset in range(10)
     ]
-    unknown = subprocess.run([*shown[:5], "nothing", *shown[6:]], check=False, capture_output=True, text=True, timeout=60)
-    assert unknown.returncode == 69
-    assert "has no rows in `nothing`" in unknown.stderr
+    assert main(["show", str(case.path), "nothing", "--bootstrap", case.bootstrap]) == 69
+    assert "has no rows in `nothing`" in capsys.readouterr().err
 
 
 def test_what_a_killed_process_left_open_is_taken_up(broker: Broker, topic: str, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class Swapping:
         self.case: Case = score_case(bootstrap, folder, name, partitions=2, model=MODEL)
         self.plan = load_plan(self.case.path)
         self.control = Control(self.plan, bootstrap)
-        self.process = Running(self.case, "--session-timeout-s", "6")
+        self.process = Running(self.case, "--session-timeout-s", "2")
         self.sent = 0
         self.bad: set[int] = set()
 
@@ -62,7 +62,7 @@ class Swapping:
     def restart(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process = Running(self.case, "--session-timeout-s", "6")
+        self.process = Running(self.case, "--session-timeout-s", "2")
 
     def told(self) -> list[Told]:
         return self.control.book().told.get("twice", [])
