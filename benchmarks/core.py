@@ -160,13 +160,7 @@ def run(
     """(processor seconds, seconds by the clock, the transport). clock: the worker's, ms; profile: of the loop alone."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "event.avsc").write_text(made.EVENT)
-        given = {"BENCH_GROUP": "core", "BENCH_IN": "in", "BENCH_OUT": "out", "BENCH_PARTITIONS": str(PARTITIONS)}
-        given |= {"wire": "format: avro", "fields": ""}
-        given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": "100"}
-        path = folder / "topology.yaml"
-        path.write_text(ours.TOPOLOGY.format(**given, **parts(folder)))
-        plan = load_plan(path)
+        plan = load_plan(ours.write_topology(folder, parts, group="core", source="in", out="out", partitions=PARTITIONS))
         models = load_models(plan, {})
         plan = measured(plan, models, time.perf_counter)  # as `stream-infer run` does
     transport, forwarder = Prepared("in", batches), InProcess(models)

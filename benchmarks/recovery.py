@@ -148,7 +148,7 @@ def run_case(broker: Cluster, case: str, keys: int, wanted: argparse.Namespace) 
     name = f"rec-{case}-{time.time_ns() % 10**9}"
     out = f"{name}-out"
     broker.create(out, wanted.partitions)
-    _topology(folder, name, source, out, wanted.partitions)
+    ours.write_topology(folder, ours.windowed("tumbling"), group=name, source=source, out=out, partitions=wanted.partitions)
     group = Group(broker, folder, name, (*CASES[case][1], *wanted.options.split()), wanted.session_s)
     strokes: dict[str, list[dict[str, Any]]] = {"kill": [], "join": [], "leave": []}
     try:
@@ -249,13 +249,6 @@ def _table(case: str, found: dict[str, Any]) -> str:
         cells = [f"{value:.2f} s" if value is not None else "-" for value in (median["moved_silence_s"], median["kept_silence_s"])]
         lines.append(f"| {kind} | {cells[0]} | {cells[1]} | {median['restored_records']:,.0f} | {median['restore_s']:.2f} s |")
     return "\n".join(lines)
-
-
-def _topology(folder: Path, name: str, source: str, out: str, partitions: int) -> None:
-    given = {"BENCH_GROUP": name, "BENCH_IN": source, "BENCH_OUT": out, "BENCH_PARTITIONS": str(partitions), "BENCH_FORMAT": "avro"}
-    given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": "100", "wire": "format: avro", "fields": ""}
-    (folder / "event.avsc").write_text(events.EVENT)
-    (folder / "topology.yaml").write_text(ours.TOPOLOGY.format(**given, **ours.windowed("tumbling")(folder)))
 
 
 if __name__ == "__main__":

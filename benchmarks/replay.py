@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import bench, events, ours, preload
+from benchmarks.harness import bench, ours, preload
 from benchmarks.harness.broker import ROOT, Cluster, cluster
 from stream_infer.cli import load_plan
 from stream_infer.cli_replay import read_only
@@ -54,11 +54,7 @@ def run_case(broker: Cluster, name: str, count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         group = f"bench-replay-{name}-{time.time_ns() % 10**9}"
-        given = {"BENCH_GROUP": group, "BENCH_IN": topic, "BENCH_OUT": f"{group}-out", "BENCH_PARTITIONS": PARTITIONS}
-        given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": 100}
-        (folder / "event.avsc").write_text(events.EVENT)
-        path = folder / "topology.yaml"
-        path.write_text(ours.TOPOLOGY.format(wire="format: avro", fields="", **given, **CASES[name](folder)))
+        path = ours.write_topology(folder, CASES[name], group=group, source=topic, out=f"{group}-out", partitions=PARTITIONS)
         plan = load_plan(path)
         live_s = _live(Host(plan, RunSettings(broker.bootstrap), {}, Progress(io.StringIO())), count)
         logs, models = read_only(plan, broker.bootstrap), load_models(plan, {})

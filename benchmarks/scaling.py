@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import bench, events, ours, preload
+from benchmarks.harness import bench, ours, preload
 from benchmarks.harness.broker import ROOT, SCRATCH, Cluster, cluster
 from benchmarks.harness.processes import Program
 from benchmarks.probing import answered
@@ -69,10 +69,7 @@ def run(broker: Cluster, case: str, source: str, count: int, n: int, partitions:
     name = f"scale-{case}-{time.time_ns() % 10**9}"
     out = f"{name}-out"
     broker.create(out, partitions)
-    given = {"BENCH_GROUP": name, "BENCH_IN": source, "BENCH_OUT": out, "BENCH_PARTITIONS": str(partitions), "BENCH_FORMAT": "avro"}
-    given |= {"BENCH_GUARANTEE": "exactly_once", "BENCH_COMMIT_MS": "500", "wire": "format: avro", "fields": ""}
-    (folder / "event.avsc").write_text(events.EVENT)
-    (folder / "topology.yaml").write_text(ours.TOPOLOGY.format(**given, **CASES[case](folder)))
+    ours.write_topology(folder, CASES[case], group=name, source=source, out=out, partitions=partitions, commit_ms=500)
     group = Group(broker, folder, name, (), 6.0)
     try:
         for number in range(count):

@@ -21,19 +21,20 @@ from stream_infer.records import Floats
 
 # Another checkout's program, to measure it against this one.
 PROGRAM = os.environ.get("STREAM_INFER_PROGRAM") or str(Path(sys.executable).with_name("stream-infer"))
+AVRO, JSON = "format: avro", "format: json, framing: bare"
 GUARANTEES = {"eo": "exactly_once", "alo": "at_least_once"}
 TOPOLOGY = """\
-name: {BENCH_GROUP}
+name: {group}
 format: 1
 streams:
-  events: {{topic: {BENCH_IN}, schema: event.avsc, key: user, id: id, event_time: at_ms, partitions: {BENCH_PARTITIONS}, {wire}}}
-  scores: {{topic: {BENCH_OUT}, partitions: {BENCH_PARTITIONS}, {wire}}}
+  events: {{topic: {source}, schema: event.avsc, key: user, id: id, event_time: at_ms, partitions: {partitions}, {wire}}}
+  scores: {{topic: {out}, partitions: {partitions}, {wire}}}
 models:
   scorer: {model}
 stages:
 {stages}
   score: {{kind: model, from: {scored}, model: scorer}}
-  out: {{kind: emit, from: score, to: scores, guarantee: {BENCH_GUARANTEE}, commit_interval_ms: {BENCH_COMMIT_MS}{fields}}}
+  out: {{kind: emit, from: score, to: scores, guarantee: {guarantee}, commit_interval_ms: {commit_ms}{fields}}}
 client: {{compression.type: none}}  # as all other cases: librdkafka's own default; ours is lz4
 """
 WIDTHS = (32, 128, 64, 1)  # of the net, from its inputs to its answer
@@ -43,17 +44,55 @@ Parts = Callable[[Path], dict[str, str]]  # writes a model into the folder, give
 
 def case(name: str, title: str, guarantee: str, parts: Parts, *, lean: bool = False, **others: Any) -> Case:
     """guarantee: eo | alo. lean: predictions hold what the other cases write, and no more."""
-    fields = f", fields: [{', '.join(LEAN_FIELDS)}]" if lean else ""
-
     def command(given: Mapping[str, str]) -> tuple[str, ...]:
-        folder = Path(given["BENCH_FOLDER"])
-        (folder / "event.avsc").write_text(EVENT)
-        path = folder / "topology.yaml"
-        wire = "format: avro" if given["BENCH_FORMAT"] == "avro" else "format: json, framing: bare"
-        path.write_text(TOPOLOGY.format(wire=wire, fields=fields, **given, **parts(folder)))
+        path = write_topology(
+            Path(given["BENCH_FOLDER"]),
+            parts,
+            group=given["BENCH_GROUP"],
+            source=given["BENCH_IN"],
+            out=given["BENCH_OUT"],
+            partitions=int(given["BENCH_PARTITIONS"]),
+            commit_ms=int(given["BENCH_COMMIT_MS"]),
+            guarantee=given["BENCH_GUARANTEE"],
+            wire=AVRO if given["BENCH_FORMAT"] == "avro" else JSON,
+            lean=lean,
+        )
         return PROGRAM, "run", str(path), "--bootstrap", given["BENCH_BOOTSTRAP"]
 
     return Case(name, title, command, GUARANTEES[guarantee], ours=True, **others)
+
+
+def write_topology(
+    folder: Path,
+    parts: Parts,
+    *,
+    group: str,
+    source: str,
+    out: str,
+    partitions: int,
+    commit_ms: int = 100,
+    guarantee: str = "exactly_once",
+    wire: str = AVRO,
+    lean: bool = False,
+) -> Path:
+    """The topology in the folder, with its schema and its model. lean: as case()."""
+    (folder / "event.avsc").write_text(EVENT)
+    fields = f", fields: [{', '.join(LEAN_FIELDS)}]" if lean else ""
+    path = folder / "topology.yaml"
+    path.write_text(
+        TOPOLOGY.format(
+            group=group,
+            source=source,
+            out=out,
+            partitions=partitions,
+            commit_ms=commit_ms,
+            guarantee=guarantee,
+            wire=wire,
+            fields=fields,
+            **parts(folder),
+        )
+    )
+    return path
 
 
 def linear(folder: Path) -> dict[str, str]:
