@@ -82,15 +82,16 @@ class Transactions:
         """End the transaction with these offsets in it. metadata: the group's, taken on this thread just now; None without offsets."""
         self._begin()
         self._serve()
-        if self._was_cut_off and offsets:
+        if offsets and not self._doomed and not self._was_cut_off:
+            found = self._try("flush", self._deliver)  # librdkafka lets offsets overtake records (seen: 102 rows were answered twice)
+            if found is not None:
+                return self._failed("flush", found)
+        if self._was_cut_off and offsets:  # also while records were awaited
             self._doomed = self._doomed or "all brokers were away"
         if self._doomed:
             log.warning("transaction aborted: %s", self._doomed)
             return self.abort()
         if offsets:
-            found = self._try("flush", self._deliver)  # librdkafka lets offsets overtake records (seen: 102 rows were answered twice)
-            if found is not None:
-                return self._failed("flush", found)
             found = self._try(
                 "send_offsets_to_transaction",
                 lambda: self._producer.send_offsets_to_transaction(offsets, metadata, ASK_S),

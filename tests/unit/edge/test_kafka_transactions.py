@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ class ScriptedProducer:
         self._script = {name: list(answers) for name, answers in script.items()}
         self.calls = calls
         self.left = 0
+        self.flushing: Callable[[], object] = lambda: None
 
     def _answer(self, name: str) -> None:
         self.calls.append(name)
@@ -49,6 +50,7 @@ class ScriptedProducer:
 
     def flush(self, timeout: float) -> int:
         self._answer("flush")
+        self.flushing()
         return self.left
 
     def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: object, timeout: float) -> None:
@@ -232,6 +234,15 @@ def test_a_producer_that_lost_all_its_brokers_is_not_used_again(watchdog: Watchd
     configs[1]["error_cb"](CUT_OFF)  # while no transaction is open
     transactions.send("t", blobs([b"k"]), blobs([b"v"]), None, None)
     assert calls == ["purge", "close", "init", "begin", "produce"]
+
+
+def test_offsets_are_not_sent_by_a_producer_that_lost_its_brokers_while_records_were_awaited(watchdog: Watchdog) -> None:
+    configs: list[dict[str, Any]] = []
+    transactions, calls = begun(watchdog, configs)
+    producer: Any = transactions._producer
+    producer.flushing = lambda: configs[0]["error_cb"](CUT_OFF)
+    assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
+    assert calls == ["flush", "abort"]
 
 
 def test_the_loss_of_one_broker_is_left_to_the_client(watchdog: Watchdog) -> None:
