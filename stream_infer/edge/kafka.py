@@ -162,8 +162,8 @@ class KafkaTransport:
 
     def at_end(self, partition: Partition) -> bool:
         """True when everything that the broker was known to hold has been given (by both, when owned and followed)."""
-        readers = [reader for reader in (self._member, self._follower) if partition in reader]
-        return bool(readers) and all(reader.at_end(partition) for reader in readers)
+        owned, followed = partition in self._member, partition in self._follower
+        return (owned or followed) and (not owned or self._member.at_end(partition)) and (not followed or self._follower.at_end(partition))
 
     def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Last stable offsets, asked of the broker."""

@@ -135,6 +135,9 @@ class Reader:
 
     def high(self, partition: Partition) -> int:
         """High watermark as of the last fetch of this partition; a number without end before the first one."""
+        if self._inbox is not None:
+            high = self._inbox.high(partition)
+            return high if high >= 0 else UNKNOWN
         known: Any = self.consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
         return known[1] if known and known[1] >= 0 else UNKNOWN
 

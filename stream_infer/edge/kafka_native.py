@@ -39,6 +39,7 @@ _FUNCTIONS: dict[str, tuple[Any, Sequence[Any]]] = {
     "rd_kafka_queue_get_partition": (c_void_p, (c_void_p, c_char_p, c_int32)),
     "rd_kafka_queue_forward": (None, (c_void_p, c_void_p)),
     "rd_kafka_queue_destroy": (None, (c_void_p,)),
+    "rd_kafka_get_watermark_offsets": (c_int, (c_void_p, c_char_p, c_int32, c_void_p, c_void_p)),
     "rd_kafka_consume_batch_queue": (ctypes.c_ssize_t, (c_void_p, c_int, c_void_p, c_size_t)),
     "rd_kafka_message_errstr": (c_char_p, (c_void_p,)),
     "rd_kafka_message_timestamp": (ctypes.c_int64, (c_void_p, c_void_p)),

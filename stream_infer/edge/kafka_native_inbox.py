@@ -22,6 +22,7 @@ from stream_infer.records import Fetched, Ints, Text
 
 Partition = tuple[str, int]
 Heard = tuple[Partition, int, KafkaError]  # of a partition, at an offset
+UNKNOWN = -1001  # librdkafka's own number for an offset that it does not know
 
 
 class Inbox:
@@ -36,6 +37,9 @@ class Inbox:
         self._messages: Ints = np.empty(0, np.int64)
         self._group: Ints = self._messages
         self._groups = np.empty((0, kernels.GROUP_WIDTH), np.int64)
+        self._asked = library.get_watermark_offsets
+        self._marks = np.full(2, UNKNOWN, np.int64)
+        self._low = self._marks.ctypes.data
         self._timestamp, self._destroy = library.place("message_timestamp"), library.place("message_destroy")
 
     def __contains__(self, partition: Partition) -> bool:
@@ -56,6 +60,14 @@ class Inbox:
     def awaits(self) -> bool:
         """True while a redirected partition has not delivered: then it is well to look often."""
         return bool(self._awaited)
+
+    def high(self, partition: Partition) -> int:
+        """High watermark as of the last fetch of a partition, whoever it delivers to; below 0 before the first one.
+
+        It is asked of each partition in each turn: 1 to 2 µs here, 7 by way of the Python client.
+        """
+        failed = self._asked(self._handle, partition[0].encode(), partition[1], self._low, self._low + 8)
+        return UNKNOWN if failed else int(self._marks[1])
 
     def take(self, rows_max: int, wait_ms: int) -> tuple[list[Fetched], list[Heard]]:
         """What is here, and the ends and errors among it; waits only when nothing is. Lets go of the interpreter lock."""
