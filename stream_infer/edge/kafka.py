@@ -21,7 +21,7 @@ from stream_infer.edge.kafka_ending import Ending
 from stream_infer.edge.kafka_errors import Complaints
 from stream_infer.edge.kafka_fencing import Fencing
 from stream_infer.edge.kafka_group import tell_session
-from stream_infer.edge.kafka_transactions import GIVE_UP_S, Transactions
+from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog, end_process
 from stream_infer.edge.topics import check_connection
 from stream_infer.errors import EnvironmentMissing
@@ -239,7 +239,9 @@ class KafkaTransport:
             return
         wanted = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         if isinstance(sender, Deliveries):
-            self._ending.begin(sender.delivery(wanted), sender.settled)
+            # The group's offsets are moved by the thread that polls: from another one, while the member leaves, it never ends (measured).
+            moved = lambda found: sender.move(wanted) if sender.settled(found) is Outcome.COMMITTED else Outcome.ABORTED  # noqa: E731
+            self._ending.begin(sender.delivery(), moved)
             return
         # Taken now, on the thread that serves rebalances: whatever was taken from us has been told by revoked() or lost() before.
         metadata = self._member.consumer.consumer_group_metadata()
@@ -274,9 +276,7 @@ class KafkaTransport:
         self._abandoned = True
         self._ending.close(wait=False)
         self._sender.give_up()
-        # Without transactions it is by the member's consumer that offsets move: it cannot be closed under the thread that does it.
-        if isinstance(self._sender, Transactions) or self._ending.rests(GIVE_UP_S):
-            self._member.close()
+        self._member.close()
 
     def lag(self, partition: Partition) -> int:
         """Records between what was given and the high watermark as of the last fetch; markers of transactions count as records."""

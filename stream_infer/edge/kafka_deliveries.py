@@ -38,7 +38,6 @@ class Deliveries:
         self._failures: list[KafkaError] = []  # appended to by whichever thread serves the producer
         self._pending = False
         self._left = 0  # records that were not there when waiting for them ended
-        self._stays = False  # all of them were there
         self.rebuilt = 0
         self._native: Native = native
         self._make()
@@ -64,13 +63,9 @@ class Deliveries:
         """Whether records may be sent while earlier ones are awaited; else all that is there is awaited, without end."""
         return self._outbox is not None
 
-    def delivery(self, offsets: list[TopicPartition] | None = None) -> Callable[[], Outcome]:
-        """What waits, on any thread, for the broker to have all records sent so far, and then moves the group's offsets, if any.
-
-        ABORTED when the broker did not take a record; see settled(). Offsets move under the membership as it is then: whoever is told
-        that partitions are taken from it first waits for what is under way here, so it is the one under which they were worked on.
-        """
-        self._pending, self._stays = False, False
+    def delivery(self) -> Callable[[], Outcome]:
+        """What waits, on any thread, for the broker to have all records sent so far. ABORTED when it did not take one; see settled()."""
+        self._pending = False
         producer = self._producer
         if isinstance(producer, NativeProducer):
             producer.mark()
@@ -78,16 +73,13 @@ class Deliveries:
         def wait() -> Outcome:
             awaited = producer.settle if isinstance(producer, NativeProducer) else producer.flush
             self._left = awaited(self._wait_s_max)
-            if self._left or self._failures:
-                return Outcome.ABORTED
-            self._stays = True
-            return self._moved(offsets) if offsets else Outcome.COMMITTED
+            return Outcome.ABORTED if self._left or self._failures else Outcome.COMMITTED
 
         return wait
 
     def settled(self, found: Outcome) -> Outcome:
-        """The outcome, for the thread that sends: what follows from records that were not delivered may end the producer."""
-        return found if self._stays else self._failed(self._left)
+        """The outcome, for the thread that sends: what follows from ABORTED may end the producer."""
+        return self._failed(self._left) if found is Outcome.ABORTED else found
 
     def abort(self) -> Outcome:
         """Drop what was not sent yet; what was sent stays visible. Always ABORTED."""
@@ -138,7 +130,8 @@ class Deliveries:
         log.warning("%d records were not delivered: %s", len(failures) + left, failures[0].str() if failures else "timed out")
         return Outcome.ABORTED
 
-    def _moved(self, offsets: list[TopicPartition]) -> Outcome:
+    def move(self, offsets: list[TopicPartition]) -> Outcome:
+        """Move the group's offsets."""
         until = time.monotonic() + self._wait_s_max
         while True:
             try:

@@ -49,10 +49,6 @@ class Ending:
         self._call, last = None, self._last
         return found if last is None else last(found)
 
-    def rests(self, seconds: float) -> bool:
-        """Whether nothing is under way, or will not be within so many seconds."""
-        return self._call is None or bool(wait([self._call], seconds).done)
-
     def close(self, *, wait: bool) -> None:
         """End the thread once what is under way has ended. wait: return only then."""
         self._thread.shutdown(wait=wait)
