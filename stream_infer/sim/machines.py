@@ -65,10 +65,10 @@ class WorldForwarder(SimForwarder):
         held = self._clock() < self.held_until
         slow = {name for name in self._models if name.startswith("slow")}
         self.stalled = slow if held else set()
-        if held and not slow:
+        told = [] if held and not slow else super().finished(wait_ms)
+        if held and not told:
             self._wait(wait_ms)
-            return []
-        return super().finished(wait_ms)
+        return told
 
 
 class WorldCaller(SimCaller):

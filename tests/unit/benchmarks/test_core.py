@@ -12,6 +12,6 @@ import pytest
 from benchmarks.core import calls
 
 
-@pytest.mark.parametrize(("topology", "bound"), [("transform", 2200), ("windows", 3000)])
+@pytest.mark.parametrize(("topology", "bound"), [("transform", 2600), ("windows", 3800)])
 def test_a_turn_makes_no_more_calls_than_it_did(topology: str, bound: int) -> None:
     assert calls(topology, 16) <= bound
