@@ -104,6 +104,10 @@ class Merge:
             channel.promise(seen)
         return seen
 
+    def through(self) -> bool:
+        """All logs have ended and all of their rows were given; versions may still come after them."""
+        return all(channel.ended and not channel.waits() for channel in self.channels if channel.gates)
+
     def received(self, now: int | None) -> None:
         """Something that tells the time was read now; None: reading begins anew."""
         self._received_at = now

@@ -52,6 +52,10 @@ class Recut(Merge):
         """END after the last recorded chunk."""
         return END if self._next() is None else BEGIN
 
+    def through(self) -> bool:
+        """All that is on record was given; the logs may hold more."""
+        return self._next() is None
+
     def chunk(self, now: int) -> Chunk | None:
         """The next recorded chunk, once its rows are here. StreamInferError when the logs hold other rows than then."""
         cut = self._next()

@@ -253,7 +253,7 @@ class Task:
     def finished(self) -> bool:
         """The logs have ended and everything of them is worked through (deterministic runs)."""
         closed = self._end is not None and not self._begun and self._reached["closed"] >= self._end
-        return closed and all(c.ended and not c.waits() for c in self.merge.channels if c.gates)  # versions come after rows
+        return closed and self.merge.through()
 
     # -- state -----------------------------------------------------------------------------------------------------
 
