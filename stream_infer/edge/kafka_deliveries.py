@@ -39,6 +39,7 @@ class Deliveries:
         self._pending = False
         self._left = 0  # records that were not there when waiting for them ended
         self.rebuilt = 0
+        self._closed = False
         self._native: Native = native
         self._make()
 
@@ -102,9 +103,11 @@ class Deliveries:
         self._producer.purge(blocking=False)
 
     def close(self) -> None:
-        """Let go of the producer; what waits for a commit is dropped."""
-        self._drop()
-        self._producer.close()
+        """Let go of the producer; what waits for a commit is dropped. Once closed it stays so."""
+        if not self._closed:
+            self._closed = True
+            self._drop()
+            self._producer.close()
 
     def _make(self) -> None:
         ours = native_producer(self._config, self._native)

@@ -164,10 +164,11 @@ def test_who_stood_still_too_long_lost_its_partitions_and_its_commit_aborts(clus
     assert values(second, out) == []
 
 
-def test_closing_gives_back_with_a_last_commit_and_the_next_goes_on_there(cluster: Cluster) -> None:
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_closing_gives_back_with_a_last_commit_and_the_next_goes_on_there(cluster: Cluster, guarantee: str) -> None:
     topic, out = cluster.topic("in"), cluster.topic("out")
     cluster.append(topic, [(b"k", b"%d" % n) for n in range(5)])
-    first, owner = cluster.transport("a"), Recorder("a")
+    first, owner = cluster.transport("a", guarantee=guarantee), Recorder("a")
     owner.at_revoke = lambda partitions: first.commit(dict.fromkeys(partitions, 3))
     first.join([topic], owner)
     until(lambda: owner.owned, first, cluster=cluster)
