@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 
 from benchmarks.full import GIVEN
 from benchmarks.harness import events, ours
@@ -45,7 +45,7 @@ def waiting(broker: Cluster, group: str, topic: str, sent: int) -> int:
     try:
         found: list[TopicPartition] = broker.admin.list_consumer_group_offsets(asked)[group].result().topic_partitions
     except KafkaException as problem:
-        if not problem.args[0].retriable():
+        if problem.args[0].code() != KafkaError.COORDINATOR_LOAD_IN_PROGRESS:
             raise
         return sent
     return sent - sum(max(0, place.offset) for place in found)

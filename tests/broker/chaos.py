@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from stream_infer.codec.internal import PREDICTION, REJECT
@@ -225,8 +225,20 @@ def reach(case: Case, topic: str) -> int:
     asked = {TopicPartition(name, partition): OffsetSpec.latest() for partition in (known.partitions if known else ())}
     if not asked:
         return 0
-    found = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
-    return sum(int(future.result(10.0).offset) for future in found.values())
+    ends: list[int] = []
+
+    def told() -> bool:
+        found = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
+        try:
+            ends[:] = [int(future.result(10.0).offset) for future in found.values()]
+        except KafkaException as problem:  # a topic that was just made may have no leader yet
+            if problem.args[0].code() not in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE):
+                raise
+            return False
+        return True
+
+    wait_until(told, f"where {name} ends")
+    return sum(ends)
 
 
 def until(true: Callable[[], bool], what: str, *, timeout_s: float = 60.0) -> None:
