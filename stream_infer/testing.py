@@ -21,7 +21,7 @@ from stream_infer.batching.curve import SIZES_PROBED, CostCurve
 from stream_infer.edge.artifacts import read_artifact
 from stream_infer.errors import ModelError
 from stream_infer.features.settings import Input
-from stream_infer.models.base import BATCH_DIFFERENCE_MAX, Model, Registry, batch_difference, check_digest, model_error
+from stream_infer.models.base import BATCH_DIFFERENCE_MAX, Model, Registry, batch_difference, check_digest, check_shape, model_error
 from stream_infer.models.load import load_model
 from stream_infer.models.settings import ModelSettings
 from stream_infer.models.tensors import read_tensors
@@ -169,14 +169,7 @@ def _shapes(model: Model, x: Matrix, file: str) -> None:
             raise model_error(
                 "the answer is of another type", file, got=got, expected="a numpy array of float64", fix="answers.astype(float)"
             )
-        if out.shape != (min(count, len(x)), model.outputs):
-            raise model_error(
-                f"the output's shape does not follow the batch of {count}",
-                file,
-                got=str(out.shape),
-                expected=f"({count}, {model.outputs})",
-                fix="keep the batch as the first, dynamic dimension",
-            )
+        check_shape(out.shape, min(count, len(x)), model.outputs, file)
         if not np.isfinite(out).all():
             got = str(out[~np.isfinite(out)][0])
             raise model_error(

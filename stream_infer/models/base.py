@@ -169,16 +169,21 @@ def _sound_rows(model: Model, file: str) -> Matrix:
     return x
 
 
-def _sound(model: Model, x: Matrix, what: str, file: str) -> None:
-    out = model.forward(x)
-    if out.shape != (len(x), model.outputs):
+def check_shape(shape: tuple[int, ...], rows: int, outputs: int, file: str) -> None:
+    """Raises ModelError where an answer is not (rows, outputs)."""
+    if shape != (rows, outputs):
         raise model_error(
-            f"the output's shape does not follow the batch of {len(x)}",
+            f"the output's shape does not follow the batch of {rows}",
             file,
-            got=str(out.shape),
-            expected=f"({len(x)}, {model.outputs})",
+            got=str(shape),
+            expected=f"({rows}, {outputs})",
             fix="keep the batch as the first, dynamic dimension",
         )
+
+
+def _sound(model: Model, x: Matrix, what: str, file: str) -> None:
+    out = model.forward(x)
+    check_shape(out.shape, len(x), model.outputs, file)
     if not np.isfinite(out).all():
         raise model_error(
             f"{what} gives an answer that is not finite",
