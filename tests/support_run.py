@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import signal
 import subprocess
 import sys
 import uuid
@@ -27,7 +29,7 @@ from stream_infer.codec.schema import parse_schema
 from stream_infer.edge.host import Host, RunSettings
 from stream_infer.edge.progress import Progress
 from stream_infer.models.linear import LinearModel
-from tests.support import Row, admin, create_topics, produce_rows, read_all
+from tests.support import Row, admin, create_topics, produce_rows, read_all, wait_until
 
 EVENT = json.dumps(
     {
@@ -175,9 +177,18 @@ class Running(subprocess.Popen[str]):
         return self._words.read_text()
 
     def drained(self) -> int:
-        """SIGTERM, and the exit code."""
+        """SIGTERM, once it listens to it (one that only starts is ended by it), and the exit code."""
+        wait_until(self._listens, "the process takes SIGTERM")
         self.terminate()
         return self.wait(30.0)
+
+    def _listens(self) -> bool:
+        """Whether it has a handler for SIGTERM, or has ended: then drained() tells by what."""
+        if self.poll() is not None:
+            return True
+        caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
+        assert caught is not None
+        return bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 @contextmanager
