@@ -17,10 +17,11 @@ def lime(asking: Asking, x: Matrix, baseline: Matrix, starts: Ints, keys: Hashes
     """float64[n, groups]: what each input of a row, against the baseline, adds near the row. Nothing makes them add up to the whole."""
     masks = [near_masks(len(starts), settings.samples, int(key), settings.seed) for key in keys]
     answers = asking.of_masks(x, baseline, masks, starts)
-    return np.stack([_fitted(mask, said) for mask, said in zip(masks, answers, strict=True)])
+    return np.stack([fitted(mask, said) for mask, said in zip(masks, answers, strict=True)])
 
 
-def _fitted(mask: Bools, said: Floats) -> Floats:
+def fitted(mask: Bools, said: Floats) -> Floats:
+    """float64[groups]: the linear answer nearest to what was said. mask: bool[samples, groups]; said: float64[samples]."""
     replaced = 1.0 - mask.mean(axis=1)
     weight = np.exp(-((replaced / WIDTH) ** 2))
     weight /= weight.sum()

@@ -28,11 +28,11 @@ def shapley(
     answers = asking.of_masks(x, baseline, [masks for masks, _ in asked], starts)
     out = np.empty((len(x), groups))
     for row, ((masks, weights), said) in enumerate(zip(asked, answers, strict=True)):
-        out[row] = _fitted(masks, weights, said - none, full[row] - none)
+        out[row] = fitted(masks, weights, said - none, full[row] - none)
     return out
 
 
-def _fitted(masks: Bools, weights: Floats, gained: Floats, total: float) -> Floats:
+def fitted(masks: Bools, weights: Floats, gained: Floats, total: float) -> Floats:
     """The additive game nearest to what was gained, in the kernel's weights, whose members get the total between them."""
     z = masks.astype(np.float64)
     weighted = z * weights[:, None]

@@ -70,7 +70,7 @@ class AnswerCache:
     def submit(self, command: Forward) -> None:
         """Answer from memory what can be, ask the rest."""
         table = self._tables.get(command.model)
-        if table is None or command.explain is not None:
+        if table is None or command.explain is not None or command.perturbed:
             self._inner.submit(command)
             return
         at_ms, stats = command.at_ms, self.stats[command.model]

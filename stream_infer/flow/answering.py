@@ -122,7 +122,7 @@ class Answering:
         elif isinstance(step, ExplainStep):
             decide = next(s for s in section.steps if isinstance(s, DecideStep) and s.name == step.decides)
             into = self._partition if plan.streams[step.to].partitions == section.partitions else None
-            self._explaining = Explaining(plan, step, decide, next_job, into)
+            self._explaining = Explaining(plan, step, decide, next_job, self._versions, self._sizing, into)
             self._beside.append(self._explaining)
             return partial(self._explain, self._explaining)
         elif isinstance(step, ShadowStep):
@@ -230,7 +230,7 @@ class Answering:
         """Time went on: who is waited for only so long is late."""
         if self.deciding is None:
             return []
-        aside = [command for shadowing in self._shadowing.values() for command in shadowing.overdue(now_ms)]
+        aside = [command for asker in self._beside for command in asker.overdue(now_ms)]
         return self.deciding.decider.overdue(now_ms) + aside + self.line.go_on()
 
     def finish(self) -> list[Command]:

@@ -14,7 +14,7 @@ from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Forward, Together
 from stream_infer.flow.versions import VersionTable
 from stream_infer.models.settings import ModelSettings
-from stream_infer.records import Bools, Column, Floats, Ints, Lists, Numbers
+from stream_infer.records import Bools, Column, Floats, Ints, Lists, Matrix, Numbers
 
 ROWS_ALONE = 512  # of a pass in the shadow, where the model names no bound: others wait for it no longer than for a small chunk
 COST_MAX = 1e15  # of one row: sums stay exact, and what is no number cannot spoil its neighbours
@@ -44,17 +44,24 @@ class Asking:
         if not wanted.any():
             return []
         model = self._names[key]
-        vectoriser = self.vectorisers[model]
-        matrix = choice.matrices[key] = vectoriser.matrix(choice.columns)
-        incomplete = wanted & vectoriser.incomplete(matrix)
+        matrix = choice.matrices[key] = self._matrix(choice, model)
+        incomplete = wanted & self.vectorisers[model].incomplete(matrix)
         for row in np.flatnonzero(incomplete).tolist():
-            choice.said[key].faults[row] = f"model {model}: {vectoriser.gap(choice.columns, matrix, row)}"
+            choice.said[key].faults[row] = f"model {model}: {self._gap(choice, model, matrix, row)}"
         rows = np.flatnonzero(wanted & ~incomplete)
         if not len(rows):
             return []
         limit, why = self._sizing.together(model, slack_ms)
         parts = self._parts(choice, model, rows)
         return [self._forward(choice, key, part, self._together(choice, model, part, limit, why, slack_ms)) for part in parts]
+
+    def _matrix(self, choice: Choice, model: str) -> Matrix:
+        """What the model reads of all rows of the choice."""
+        return self.vectorisers[model].matrix(choice.columns)
+
+    def _gap(self, choice: Choice, model: str, matrix: Matrix, row: int) -> str:
+        """Why a row is incomplete."""
+        return self.vectorisers[model].gap(choice.columns, matrix, row)
 
     def _parts(self, choice: Choice, model: str, rows: Ints) -> list[Ints]:
         """The rows of each pass."""

@@ -32,7 +32,8 @@ class Forward:
     together: None: in a pass of its own. sizes: ascending; a pass has one of these numbers of rows, filled up with nothing; (): any.
     place: when a chunk is worked through again, the number of the first of these rows in the pass that they were in, and its rows.
     explain: not to be answered but explained, in a pass of its own; the outputs are then Attributions.to_matrix().
-    at_ms: the latest event time of the rows, where answers are remembered for a while of it.
+    at_ms: the latest event time of the rows, where answers are remembered for a while of it. perturbed: rows that nobody sent, asked about
+    to explain another: what is said of them is not remembered.
     """
 
     job: int
@@ -44,6 +45,7 @@ class Forward:
     place: tuple[int, int] | None = None
     explain: Asked | None = None
     at_ms: int = 0
+    perturbed: bool = False
 
 
 @dataclass(slots=True)

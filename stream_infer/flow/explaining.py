@@ -3,11 +3,13 @@
 Which answers is a function of their ids. The rows go to the very version that answered them, after the answers are known, in parts of
 about one pass each, so that whoever waits for the same model waits no longer than for a chunk of answers. The chunk waits for its
 explanations, for they commit with its predictions. Nothing that happens here spoils an answer: what cannot be explained says why.
+
+A model's worker works out the explanation of a plain arm by itself. An arm that asks other models is explained here: see flow.playing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +17,7 @@ import orjson
 
 from stream_infer.attribution import Asked, Attributions
 from stream_infer.attribution.asking import ROWS_AT_ONCE
+from stream_infer.batching import Sizing
 from stream_infer.codec.internal import EXPLANATION
 from stream_infer.codec.rows import RowEncoder
 from stream_infer.codec.schema import parse_schema
@@ -23,7 +26,10 @@ from stream_infer.features.vectorise import Vectoriser
 from stream_infer.flow.answers import Answers
 from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command, Forward, Produce
+from stream_infer.flow.perturbed import is_made_of_others
+from stream_infer.flow.playing import Played, Playing
 from stream_infer.flow.stats import Stats
+from stream_infer.flow.versions import VersionTable
 from stream_infer.hashing import hash64, uniform
 from stream_infer.models.settings import ModelSettings
 from stream_infer.records import Bools, Column, Floats, Hashes, Ints, Lists, Matrix, Numbers, Text
@@ -36,7 +42,8 @@ DRAW_SEED = 0x6578706C61696E  # of the share; other draws about the same ids hav
 class Explained:
     """Rows of one choice that are being explained. rows: ascending; open: job → arm and places in rows; parts: what came back, so far.
 
-    matrices: of each arm, of all rows (those of other arms are not looked at); faults: place → why there is no explanation.
+    matrices: of each plain arm, of all rows (those of other arms are not looked at); played: of the other arms; faults: place → why there
+    is no explanation.
     """
 
     rows: Ints
@@ -47,18 +54,40 @@ class Explained:
     parts: list[tuple[int, Ints, Attributions]] = field(default_factory=list)
     faults: dict[int, str] = field(default_factory=dict)
     versions: dict[int, int] = field(default_factory=dict)
+    played: dict[int, Played] = field(default_factory=dict)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is still to come back."""
+        return bool(self.open) or any(played.choice is not None for played in self.played.values())
 
 
 class Explaining:
     """One explain step of a task. decide: the step whose answers are explained."""
 
-    def __init__(self, plan: Plan, step: ExplainStep, decide: DecideStep, next_job: Callable[[], int], into: int | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        step: ExplainStep,
+        decide: DecideStep,
+        next_job: Callable[[], int],
+        versions: VersionTable,
+        sizing: Sizing | None,
+        into: int | None,
+    ) -> None:
         self._step, self._decide, self._next_job, self._into = step, decide, next_job, into
-        self._models = [plan.models[name] for name in decide.arms]
-        self._vectorisers = [Vectoriser(model.inputs) for model in self._models]
-        self._starts = [starts_of(model) for model in self._models]
+        graph = Graph.of(decide.arms + decide.shadows, plan.models, plan.composed)
+        made = {arm: name for arm, name in enumerate(decide.arms) if is_made_of_others(name, plan.models, plan.composed)}
+        self._playing = {
+            arm: Playing(plan, step.name, name, step.settings, graph, versions, next_job, sizing) for arm, name in made.items()
+        }
+        self._models = {arm: plan.models[name] for arm, name in enumerate(decide.arms) if arm not in made}
+        self._vectorisers = {arm: Vectoriser(model.inputs) for arm, model in self._models.items()}
+        self._starts = {arm: starts_of(model) for arm, model in self._models.items()}
         self._asked: dict[int, Explained] = {}
-        self._answers = Answers(decide, Graph.of(decide.arms + decide.shadows, plan.models, plan.composed))
+        self._played: list[tuple[int, Played]] = []  # by arm, those that wait
+        self._given_up: set[int] = set()  # jobs of passes that nobody waits for
+        self._answers = Answers(decide, graph)
         stream = plan.streams[step.to]
         self._topic = stream.topic
         self._encoder = RowEncoder(parse_schema(EXPLANATION), stream.format, stream.framing)
@@ -78,10 +107,34 @@ class Explaining:
         commands: list[Command] = []
         for arm in np.unique(explained.arm).tolist():
             places = np.flatnonzero(explained.arm == arm)
+            if arm in self._playing:
+                explained.played[arm] = self._playing[arm].begin(choice, rows[places], places, explained.keys[places])
+                commands += self._go_on(explained.played[arm], self._playing[arm].go_on(explained.played[arm]), arm)
+                continue
             explained.matrices[arm] = self._vectorisers[arm].matrix(columns)
             explained.versions[arm] = choice.versions[self._decide.arms[arm]][0]
             commands += [self._forward(explained, arm, part) for part in self._parts(arm, places)]
         return explained, commands
+
+    def _go_on(self, played: Played, commands: Sequence[Forward], arm: int) -> Sequence[Forward]:
+        """Remember who waits."""
+        self._played = [(number, other) for number, other in self._played if other is not played]
+        if played.choice is not None:
+            self._played.append((arm, played))
+        return commands
+
+    def _ended(self, job: int, outputs: Floats | None, reason: str, place: tuple[int, int] | None) -> list[Command]:
+        """A pass over perturbed rows came back, or raised (outputs None)."""
+        mine = self._of(job)
+        if mine is None:
+            self._given_up.discard(job)
+            return []
+        arm, played = mine
+        return [*self._go_on(played, self._playing[arm].ended(played, job, outputs, reason, place), arm)]
+
+    def _of(self, job: int) -> tuple[int, Played] | None:
+        """Whose perturbed rows that pass was about."""
+        return next(((arm, played) for arm, played in self._played if played.choice is not None and job in played.choice.open), None)
 
     def _parts(self, arm: int, places: Ints) -> list[Ints]:
         """As many rows as make about one pass."""
@@ -100,14 +153,25 @@ class Explaining:
 
     def asked(self, job: int) -> bool:
         """Whether that pass was to explain."""
-        return job in self._asked
+        return job in self._asked or job in self._given_up or self._of(job) is not None
+
+    def overdue(self, now_ms: int) -> list[Command]:
+        """Time went on: what is waited for too long is given up, and has no explanation."""
+        for arm, played in self._played:
+            self._given_up.update(self._playing[arm].overdue(played, now_ms))
+        self._played = [(arm, played) for arm, played in self._played if played.choice is not None]
+        return []
 
     def forget(self) -> None:
         """The task begins again from its last checkpoint."""
         self._asked.clear()
+        self._played.clear()
+        self._given_up.clear()
 
-    def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:  # noqa: ARG002 — as others ask
-        """Explanations came back; one that is not finite is none."""
+    def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
+        """Explanations came back, of which one that is not finite is none; or answers to perturbed rows."""
+        if self._of(job) is not None or job in self._given_up:
+            return self._ended(job, outputs, "", place)
         explained = self._asked.pop(job)
         arm, places = explained.open.pop(job)
         finite = np.isfinite(outputs).all(axis=1)
@@ -118,6 +182,8 @@ class Explaining:
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """Halve the part until the row at fault is alone: its neighbours shall have their explanations."""
+        if self._of(job) is not None or job in self._given_up:
+            return self._ended(job, None, reason, None)
         explained = self._asked.pop(job)
         arm, places = explained.open.pop(job)
         if len(places) == 1:
@@ -128,7 +194,7 @@ class Explaining:
 
     def emit(self, explained: Explained, choice: Choice, ok: Bools, stats: Stats) -> list[Produce]:
         """One record for each answer that was to be explained. ok: bool[rows], which still have an answer."""
-        assert not explained.open, "explanations are told before they came"
+        assert not explained.waits, "explanations are told before they came"
         kept = np.flatnonzero(ok[explained.rows])
         if not len(kept):
             return []
@@ -137,7 +203,9 @@ class Explaining:
         values, parts = [np.zeros(0)] * count, [np.zeros(0)] * count
         numbers = np.full((4, count), np.nan)  # value, baseline, error, rest
         method, unit = [self._step.settings.method] * count, ["answer"] * count
-        for arm, places, found in explained.parts:
+        found_by_arm = explained.parts + [(arm, *one) for arm, played in explained.played.items() for one in played.found]
+        faults = explained.faults | {place: why for played in explained.played.values() for place, why in played.faults.items()}
+        for arm, places, found in found_by_arm:
             told = np.stack([found.value, found.baseline, found.error], axis=1)
             inputs = [self._inputs(explained, arm, int(place)) for place in places]
             for at, place in enumerate(places.tolist()):
@@ -159,7 +227,7 @@ class Explaining:
             "inputs": Text.of(listed),
             "values": _lists(values),
             "attributions": _lists(parts),
-            "fault": Text.of(explained.faults.get(place) for place in range(count)),
+            "fault": Text.of(faults.get(place) for place in range(count)),
         }
         for name, row in zip(("value", "baseline", "error", "rest"), numbers, strict=True):
             columns[name] = Numbers(np.where(there, row, 0.0), there)
@@ -170,6 +238,9 @@ class Explaining:
 
     def _inputs(self, explained: Explained, arm: int, place: int) -> tuple[list[str], Floats]:
         """Names and values of the inputs of a row; of a one_hot input, the column that is marked, or the field and 0 where none is."""
+        if arm in explained.played:
+            played = explained.played[arm]
+            return self._playing[arm].perturbing.told(played.originals, int(np.searchsorted(played.places, place)))
         row = explained.matrices[arm][place].astype(np.float64)
         names, values = [], []
         at = 0

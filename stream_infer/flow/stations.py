@@ -33,6 +33,9 @@ class Asker(Protocol):
     def failed(self, job: int, reason: str) -> list[Command]:
         """A pass raised."""
 
+    def overdue(self, now_ms: int) -> list[Command]:
+        """Time went on."""
+
     def forget(self) -> None:
         """The task begins again from its last checkpoint."""
 
@@ -77,7 +80,7 @@ class Begun:
         if self.shadowed and any(shadowed.choice.waits for shadowed in self.shadowed.values()):
             return True
         asks = self.choice is not None and self.choice.waits
-        return asks or self.call is not None or (self.explained is not None and bool(self.explained.open))
+        return asks or self.call is not None or (self.explained is not None and self.explained.waits)
 
 
 Station = Callable[[Begun], list[Command]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from stream_infer.topology.check_models import columns_of_input
+from stream_infer.topology.parts import COMPOSED, with_parts
 from stream_infer.topology.suggest import closest, listed
 from stream_infer.topology.values import Findings, Section, Spec, Value
 
 KNOWN_INSIDE = ("linear", "torch")  # kinds of models whose gradients and means are known
-COMPOSED = ("ensemble", "cascade", "route")  # models made of others: what they answer is not one function of one row's inputs
 
 
 def check_explain(spec: Spec, stage: Section, models: list[str], found: Findings) -> None:
@@ -17,8 +19,12 @@ def check_explain(spec: Spec, stage: Section, models: list[str], found: Findings
         model = spec.models.get(name)
         if model is None:
             continue
-        columns |= dict.fromkeys(column for item in model.items("inputs") for column in columns_of_input(item))
-        _check_model(stage, name, model, found)
+        mine = [item for part in with_parts(spec, [name]) for item in _own_inputs(spec.models[part])]
+        columns |= dict.fromkeys(column for item in mine for column in columns_of_input(item))
+        if model.kind in COMPOSED or any(_reads_another(item) for item in model.items("inputs")):
+            _check_composed(stage, name, _inputs(mine), found)
+        else:
+            _check_model(stage, name, model, found)
     baseline = stage.get("baseline")
     for name, value in stage.entries("baseline").items() if baseline is not None else ():
         if columns and name not in columns:
@@ -34,12 +40,6 @@ def check_explain(spec: Spec, stage: Section, models: list[str], found: Findings
 def _check_model(stage: Section, name: str, model: Section, found: Findings) -> None:
     method, baseline = stage.maybe_text("method"), stage.maybe_text("baseline")
     place: Value | Section = stage.get("method") or stage
-    reads_others = any(isinstance(item.data, Section) and item.data.has("output_of") for item in model.items("inputs"))
-    if model.kind in COMPOSED or reads_others:
-        what = f"{stage.label}: model `{name}` is made of other models"
-        source = stage.get("from") or stage
-        found.at(source, what, expected="models that read the columns of rows", fix="explain a stage that asks the inner models themselves")
-        return
     if method == "linear" and model.kind not in ("linear", ""):
         what = f"{stage.label}: model `{name}` is no linear model"
         found.at(place, what, got=f"method linear, kind {model.kind}", expected="a method that fits every arm", fix="write `method: auto`")
@@ -52,14 +52,40 @@ def _check_model(stage: Section, name: str, model: Section, found: Findings) -> 
         value = stage.get("baseline")
         found.at(value or stage, what, expected="linear or torch models", fix="write the means: `baseline: {name: 0.5}`")
     if method == "shap" or (method == "auto" and model.kind not in (*KNOWN_INSIDE, "")):
-        _check_samples(stage, name, _inputs(model), found)
+        _check_samples(stage, name, _inputs(model.items("inputs")), found)
 
 
-def _inputs(model: Section) -> int:
-    """How many inputs are attributed: the columns of a one_hot input go together."""
-    return sum(
-        1 if isinstance(item.data, Section) and item.data.has("one_hot") else len(columns_of_input(item)) for item in model.items("inputs")
-    )
+def _check_composed(stage: Section, name: str, inputs: int, found: Findings) -> None:
+    """What asks other models is no formula: it is asked about perturbed rows, by the methods that need no more. inputs: of all it asks."""
+    method, baseline = stage.maybe_text("method"), stage.maybe_text("baseline")
+    if method in ("linear", "integrated_gradients"):
+        what = f"{stage.label}: model `{name}` is made of other models, and `{method}` looks into one"
+        expected = "shap or lime, which ask it about perturbed rows; or auto"
+        found.at(stage.get("method") or stage, what, expected=expected, fix="write `method: shap`")
+    elif method != "lime":
+        _check_samples(stage, name, inputs, found)
+    if baseline == "mean":
+        what = f"{stage.label}: model `{name}` is made of other models, which may know other means of the same input"
+        value = stage.get("baseline")
+        found.at(value or stage, what, expected="numbers by input column, or zeros", fix="write the means: `baseline: {name: 0.5}`")
+
+
+def _reads_another(item: Value) -> bool:
+    return isinstance(item.data, Section) and item.data.has("output_of")
+
+
+def _own_inputs(model: Section) -> list[Value]:
+    """The inputs that are columns of the row."""
+    return [item for item in model.items("inputs") if not _reads_another(item)]
+
+
+def _inputs(items: Iterable[Value]) -> int:
+    """How many inputs are attributed, each once: the columns of a one_hot input go together."""
+    names: set[tuple[str, ...]] = set()
+    for item in items:
+        text = item.data.maybe_text("one_hot") if isinstance(item.data, Section) else None
+        names |= {(column,) for column in columns_of_input(item)} if text is None else {(text, "one_hot")}
+    return len(names)
 
 
 def _check_samples(stage: Section, name: str, inputs: int, found: Findings) -> None:

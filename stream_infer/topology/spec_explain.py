@@ -24,7 +24,8 @@ EXPLAIN = (
         Setting(
             "method",
             choice(*METHODS),
-            "auto: linear for linear models, integrated_gradients for nets, else shap; shap: Shapley values; lime: the linear model nearby",
+            "auto: linear for linear models, integrated_gradients for nets, else shap; shap: Shapley values; lime: the linear "
+            "model nearby; of models made of others: shap or lime",
             "auto",
             default="auto",
         ),
