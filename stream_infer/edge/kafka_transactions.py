@@ -1,4 +1,4 @@
-"""kafka transactions: one transactional producer and its rules. kafka_send, kafka_watchdog → *kafka_transactions* → kafka.
+"""kafka transactions: one transactional producer and its rules. kafka_send, kafka_markers, kafka_watchdog → *kafka_transactions* → kafka.
 
 1. A transaction begins with its first record or offset. 2. Offsets go in with the group's metadata, once the broker has every record:
 there the group looks for the last time who owns what. Records that come later could be those of a worker that stood still in between; its
@@ -18,6 +18,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from stream_infer.edge.kafka_errors import Verdict, error_of, explained, fenced, is_lasting, verdict
+from stream_infer.edge.kafka_markers import MarkersPause
 from stream_infer.edge.kafka_native import Native
 from stream_infer.edge.kafka_native_outbox import Outbox
 from stream_infer.edge.kafka_send import send
@@ -56,6 +57,7 @@ class Transactions:
         self._watchdog = watchdog
         self._open = False
         self._doomed = ""  # why the open transaction can only abort
+        self._markers = MarkersPause()
         self.rebuilt = 0  # how often the producer was made anew
         self._producer = self._made()
         self._outbox = Outbox.of(self._producer, native)
@@ -83,7 +85,9 @@ class Transactions:
         self._begin()
         self._serve()
         if offsets and not self._doomed and not self._was_cut_off:
+            began = time.monotonic()
             found = self._try("flush", self._deliver)  # librdkafka lets offsets overtake records (seen: 102 rows were answered twice)
+            self._markers.flushed(time.monotonic() - began)
             if found is not None:
                 return self._failed("flush", found)
         if self._was_cut_off and offsets:  # also while records were awaited
@@ -103,6 +107,7 @@ class Transactions:
         found = self._try("commit_transaction", lambda: self._producer.commit_transaction(-1), unknown_ends=True)
         if found is None:
             self._open = False
+            time.sleep(self._markers.seconds)
             return Outcome.COMMITTED
         if verdict(found) is Verdict.UNKNOWN:
             return self._rebuild(f"commit_transaction: {found.str()}")
