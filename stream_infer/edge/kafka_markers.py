@@ -21,6 +21,6 @@ class MarkersPause:
         self.seconds = FIRST_S
 
     def flushed(self, took_s: float) -> None:
-        """The flush of a transaction took so long. One that is long for its many records counts as refused: beside it the pause is little."""
+        """The flush of a transaction took so long. One that many records make long counts as refused: beside it the pause is little."""
         step = LONGER_S if took_s >= REFUSED_S else -SHORTER_S
         self.seconds = min(max(self.seconds + step, 0.0), PAUSE_S_MAX)
