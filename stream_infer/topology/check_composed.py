@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stream_infer.decide.composed import MEASURES
-from stream_infer.decide.graph import MEMBERS_MAX, circle
+from stream_infer.decide.graph import MEMBERS_MAX, circle, reached
 from stream_infer.topology.columns import Column, Columns
 from stream_infer.topology.parts import Part, asked_models, parts, phases_of, with_parts
 from stream_infer.topology.shape import with_article
@@ -28,6 +28,7 @@ def check_composed(spec: Spec, found: Findings) -> None:
             _check_numbers(model, mine, found)
             _check_vote(spec, model, mine, found)
             _check_judge(spec, name, model, mine, found)
+            _check_waits(spec, model, mine, found)
         elif model.kind == "cascade":
             _check_unless(spec, model, found)
         elif "learns" in model.given and mine:
@@ -109,6 +110,24 @@ def _check_numbers(model: Section, mine: list[Part], found: Findings) -> None:
             expected="`threshold` together with `combine: vote`",
             fix="remove `threshold`, or write `combine: vote`",
         )
+
+
+def _check_waits(spec: Spec, model: Section, mine: list[Part], found: Findings) -> None:
+    """Nobody below a member waits longer than the ensemble: it would be left out just when it waits for someone."""
+    value, wait = model.get("wait_ms_max"), model.maybe_number("wait_ms_max")
+    if value is None or wait is None:
+        return
+    members = [part.name for part in mine if part.setting == "members" and part.name in spec.models]
+    for name in reached(members, phases_of(spec)):
+        inner = spec.models[name]
+        theirs = inner.maybe_number("wait_ms_max") if inner.kind == "ensemble" and inner is not model else None
+        if theirs is not None and theirs > wait:
+            found.at(
+                value,
+                f"{model.label}: it waits for `{name}` less long than `{name}` waits for its own members (line {inner.line})",
+                expected=f"more than {theirs:g}: else `{name}` is left out whenever one of them is late, instead of going on without it",
+                fix=f"write a longer `wait_ms_max` here, or one below {wait:g} for `{name}`",
+            )
 
 
 def _check_vote(spec: Spec, model: Section, mine: list[Part], found: Findings) -> None:

@@ -103,6 +103,19 @@ def test_a_version_answers_for_itself_only() -> None:
     cache.close()
 
 
+def test_perturbed_rows_are_asked_and_neither_found_nor_remembered() -> None:
+    model = linear(1)
+    cache = AnswerCache(InProcess({"m": model}), {"m": CacheSettings(100)})
+    rows = np.ones((1, 3), dtype=np.float32)
+    for job in range(3):
+        cache.submit(Forward(job, "m", 0, rows, perturbed=job < 2))
+        (answer,) = cache.finished(1000)
+        assert isinstance(answer, ForwardDone)
+        np.testing.assert_array_equal(answer.outputs, model.forward(rows))
+    assert (cache.stats["m"].hits, cache.stats["m"].misses) == (0, 1)
+    cache.close()
+
+
 class Closable(SimForwarder):
     def close(self) -> None:
         pass
