@@ -45,7 +45,7 @@ class Reader:
         self._assigned: dict[Partition, None] = {}  # by change: what librdkafka has been told to read
         self.consumer = Consumer(config)
         found = handle_of(self.consumer, "consumer", native)
-        self._inbox = Inbox(*found) if found else None
+        self._inbox = Inbox(*found, config.get("error_cb", _nothing)) if found else None
         # What an inbox holds keeps its consumer from ending: forgotten without close(), it would hang the process at its end.
         self._let_go = weakref.finalize(self, self._inbox.close if self._inbox else _nothing)
         self._header_topics = frozenset(header_topics)
@@ -285,8 +285,8 @@ class Reader:
             raise explained(error, where)
 
 
-def _nothing() -> None:
-    """What there is to let go of without an inbox."""
+def _nothing(*_: object) -> None:
+    """For who hears no errors; and what there is to let go of without an inbox."""
 
 
 def end_offsets(consumer: Consumer, partitions: Sequence[Partition], at_ms: int = -1) -> dict[Partition, int]:

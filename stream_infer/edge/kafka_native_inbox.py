@@ -1,7 +1,9 @@
 """kafka native inbox: a queue of our own that a consumer's partitions deliver into. kafka_native, its kernels → *inbox* → consume.
 
 librdkafka forwards every partition's messages to the consumer's queue, where callbacks of the group come along; those must be served by
-the Python client. Redirected before they are first fetched, partitions deliver here instead, and what is here are messages alone.
+the Python client. Redirected before they are first fetched, partitions deliver here instead, and what is here are messages, and
+errors of partitions: that their topic is not there. Those librdkafka tells by the client's error callback, and that of the Python
+client ends the process (an assertion) when it is called beside the Python client; so one of our own stands in its place.
 
 An assignment first stops what was fetched, and that clears the redirection, some time after assign() has returned. What arrives before
 it is said again waits at the partition and then comes along, in order; so it is said again until the partition has delivered.
@@ -10,7 +12,7 @@ it is said again waits at the partition and then comes along, in order; so it is
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,20 @@ from stream_infer.records import Fetched, Ints, Text
 Partition = tuple[str, int]
 Heard = tuple[Partition, int, KafkaError]  # of a partition, at an offset
 UNKNOWN = -1001  # librdkafka's own number for an offset that it does not know
+_ERROR_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
 class Inbox:
-    """The messages of redirected partitions. handle: of the consumer; close() must come before the consumer's."""
+    """The messages of redirected partitions. handle: of the consumer; close() must come before the consumer's. on_error: its error_cb."""
 
-    def __init__(self, library: Library, handle: int) -> None:
+    def __init__(self, library: Library, handle: int, on_error: Callable[[KafkaError], None]) -> None:
         self._library = library
+
+        def complain(_handle: int, code: int, text: bytes | None, _client: int) -> None:
+            on_error(KafkaError(code, (text or b"").decode(errors="replace")))
+
+        self._complain = _ERROR_CALLBACK(complain)
+        library.conf_set_error_cb(library.conf(handle), self._complain)
         self._handle = handle
         self._queue: int = library.queue_new(handle)
         self._redirected: dict[Partition, None] = {}
@@ -90,12 +99,13 @@ class Inbox:
         return fetched, heard
 
     def close(self) -> None:
-        """Drop what is here; partitions deliver to nobody."""
+        """Drop what is here; partitions deliver to nobody, and errors go to the log."""
         self._awaited.clear()
         for partition in self._redirected:
             self._forward(partition, None)
         self._redirected.clear()
         self._library.queue_destroy(self._queue)
+        self._library.conf_set_error_cb(self._library.conf(self._handle), None)
 
     def _say_again(self) -> None:
         for partition in self._awaited:

@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from confluent_kafka import KafkaError
 
 from stream_infer.edge import devbroker
+from stream_infer.edge.devbroker import Broker
+from stream_infer.edge.kafka_client import KafkaSettings, consumer
+from stream_infer.edge.kafka_consume import Reader
 from stream_infer.edge.kafka_native import Native
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.transport import Outcome
 from tests.conformance.clusters import KafkaCluster, Recorder, all_of, rows_of, until
-from tests.support import blobs, create_topics
+from tests.support import Row, blobs, create_topics, produce_rows, wait_until
 
 pytestmark = pytest.mark.broker
 Made = Callable[[Native], KafkaCluster]
@@ -121,6 +125,25 @@ def test_a_partition_that_is_not_there_ends_alike(made: Made) -> None:
         except EnvironmentMissing as error:
             said.append(str(error).replace(topic, "TOPIC"))
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("native", ["off", "require"])
+def test_a_topic_that_is_not_there_is_told_by_the_error_callback_and_others_are_read_on(broker: Broker, topic: str, native: Native) -> None:
+    """librdkafka calls it from wherever records are asked for; the Python client's own would end the process there."""
+    heard: list[KafkaError] = []
+    settings = KafkaSettings(broker.bootstrap, topic, topic)
+    # Half a minute by default: a topic might just have been made.
+    reader = Reader(consumer(settings, heard.append) | {"topic.metadata.propagation.max.ms": 500}, native=native)
+    create_topics(broker.bootstrap, {topic: 1})
+    for place in ((f"{topic}-nowhere", 0), (topic, 0)):
+        reader.place(place, 0)
+    wait_until(lambda: not reader.take(10, 10) and bool(heard), "it is told")
+    assert heard[0].code() == KafkaError._UNKNOWN_TOPIC
+    produce_rows(broker.bootstrap, topic, [Row(b"v")])
+    given = []
+    wait_until(lambda: bool(given.extend(reader.take(10, 10)) or given), "it is read")
+    assert given[0].values.raw() == [b"v"]
+    reader.close()
 
 
 def test_a_full_inbox_may_be_closed_at_any_time(made: Made) -> None:
