@@ -31,7 +31,7 @@ from stream_infer.flow.transport import Logs
 from stream_infer.hashing import hash64
 from stream_infer.models.base import Model
 from stream_infer.records import Fetched, Matrix, Text
-from stream_infer.topology.plan import DecideStep, Plan, SectionPlan
+from stream_infer.topology.plan import DecideStep, Plan, SectionPlan, StreamPlan
 
 Row = dict[str, object]
 ROWS_MAX = 50_000_000  # of the output topic that are looked through for an id: beyond that, say where it is
@@ -149,7 +149,12 @@ def find(plan: Plan, logs: Logs, step: DecideStep, sought: Sought) -> Recorded:
     """The prediction with that id, and what the decision log adds to it. Of several with one id the first, unless the place is told."""
     if step.emits_to is None:
         return _in_the_log(plan, logs, sought.id, sought.partition)
-    stream = plan.streams[step.emits_to]
+    return _with_the_log(plan, logs, _emitted(plan.streams[step.emits_to], logs, sought), sought)
+
+
+def _emitted(stream: StreamPlan, logs: Logs, sought: Sought) -> Recorded:
+    """What the output topic holds of it."""
+    logs.partitions(stream.topic)  # told at once where it is not there
     intake = Intake(stream)
     wanted, seen = {sought.id.encode(), json.dumps(sought.id, ensure_ascii=False)[1:-1].encode()}, 0
     for partition in range(stream.partitions) if sought.partition is None else [sought.partition]:
@@ -163,8 +168,7 @@ def find(plan: Plan, logs: Logs, step: DecideStep, sought: Sought) -> Recorded:
                 at = next((int(good[n]) for n, one in enumerate(ids) if one == sought.id), None)
                 if at is not None:
                     row = {name: column.take(slice(at, at + 1)).to_list()[0] for name, column in rows.columns.items()}
-                    place = Recorded(partition, int(fetched.offsets[at]), fetched.values.take(slice(at, at + 1)).raw()[0], row)
-                    return _with_the_log(plan, logs, place, sought)
+                    return Recorded(partition, int(fetched.offsets[at]), fetched.values.take(slice(at, at + 1)).raw()[0], row)
             if sought.offset is not None or seen > ROWS_MAX:
                 break
     raise EnvironmentMissing(

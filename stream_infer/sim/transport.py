@@ -52,6 +52,7 @@ class SimTransport:
         self._is_open = False
         self._ending: dict[Partition, int] | Outcome | None = None  # the offsets of the commit under way, or its outcome …
         self._looks = 0  # … and how often it will be looked at in vain
+        self._reading = False
         self._topics: tuple[str, ...] = ()
         self._ownership: Ownership | None = None
         self._member_id = ""
@@ -144,7 +145,16 @@ class SimTransport:
         return {partition: self._group.committed.get(partition) for partition in partitions}
 
     def read(self, partition: Partition, offset: int) -> Iterator[Fetched]:
-        """All committed records from offset to the high watermark as it is now. Time passes while a transaction is open below it."""
+        """All committed records from offset to the high watermark as it is now. One at a time. Time passes while a transaction is open
+        below it."""
+        assert not self._reading, "read() begun before the last one was finished"
+        self._reading = True
+        try:
+            yield from self._all_of(partition, offset)
+        finally:
+            self._reading = False
+
+    def _all_of(self, partition: Partition, offset: int) -> Iterator[Fetched]:
         log = self._broker.log(partition)
         end = log.high
         while log.stable < end:
