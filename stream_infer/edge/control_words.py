@@ -33,7 +33,8 @@ def listed(plan: Plan, entries: Sequence[Entry]) -> Answer:
             "due": list(late.get(name, ())),
             "in_effect": _json(effect),
         }
-        words = [f"{name}: v{wanted}", f"of {max(book.versions(name), default=0)}"]
+        newest = max(book.versions(name), default=0)
+        words = [f"{name}: v{wanted} of v0 to v{newest}" if newest else f"{name}: v0, the only one"]
         if settings.learns is not None:
             words = [f"{name}: v{wanted}" if pinned else f"{name}: the newest that it learned"]
         words += ["pinned"] if pinned else []
@@ -44,7 +45,7 @@ def listed(plan: Plan, entries: Sequence[Entry]) -> Answer:
     for step in _shared(plan):
         shares = _shares_now(step, book)
         found[step.name] = {"kind": step.policy.kind, "shares": shares}
-        lines.append(f"{step.name}: {step.policy.kind}  " + "  ".join(f"{where} {_words(s)}" for where, s in shares.items()))
+        lines.append(f"{step.name}: {step.policy.kind}  " + "  ".join(f"{where} {_words(s)}".lstrip() for where, s in shares.items()))
     return found, "".join(f"{line}\n" for line in lines)
 
 
@@ -81,7 +82,7 @@ def shown(plan: Plan, entries: Sequence[Entry], name: str) -> Answer:
             words += [f"trained on {data}"] if data else []
             lines.append(f"  v{manifest.version}  " + "  ".join(words))
     lines.append("changes")
-    story = []
+    story: list[dict[str, Any]] = []
     reader = Book({}, {}, [])
     for entry in entries:
         holds = reader.add(entry.value)
@@ -90,6 +91,8 @@ def shown(plan: Plan, entries: Sequence[Entry], name: str) -> Answer:
             continue
         story.append(_told(entry, record, holds=holds is not None))
         lines.append(f"  {story[-1]['when']}  {story[-1]['who']}  {story[-1]['text']}")
+    if not story:
+        lines[-1] = "changes: none yet"
     versions_json = [manifest.json() for manifest in versions]
     found = {"name": name, "wanted": wanted, "pinned": pinned, "due": list(late), "in_effect": _json(effect), "versions": versions_json}
     return found | {"changes": story}, "".join(f"{line}\n" for line in lines)
@@ -125,7 +128,9 @@ def _shares_now(step: DecideStep, book: Book) -> dict[str, dict[str, float]]:
     if told:
         return dict(sorted(told.items()))
     by_hand = next((change.shares for change in reversed(book.changes.get(step.name, [])) if change.shares), ())
-    return {"all": dict(by_hand) or dict(zip(step.arms, step.policy.shares, strict=False))}
+    canary = step.policy.canary
+    planned = step.policy.shares if canary is None else (1.0 - canary.steps[0], canary.steps[0])
+    return {"all": dict(by_hand) or dict(zip(step.arms, planned, strict=True))}
 
 
 def _words(shares: Mapping[str, float]) -> str:

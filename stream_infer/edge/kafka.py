@@ -92,7 +92,7 @@ class KafkaTransport:
                 f"topic {topic} is not there",
                 got=str(found.error) if found.error else "no partitions",
                 expected=f"a topic on {self._settings.bootstrap}",
-                fix="create it first; internal topics are made by `stream-infer run`",
+                fix="create it first; what a topology writes is made by `stream-infer run`",
             )
         return len(found.partitions)
 

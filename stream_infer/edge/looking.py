@@ -39,6 +39,7 @@ def rows_of(plan: Plan, name: str, bootstrap: str) -> Iterator[dict[str, object]
     topic, partitions = (f"{plan.name}.{name}", blocks[name]) if name in blocks else (streams[name].topic, streams[name].partitions)
     rows = _of_blocks if name in blocks else partial(_of_stream, Intake(streams[name]))
     try:
+        transport.partitions(topic)  # told at once where it is not there
         for partition in range(partitions):
             for fetched in filter(len, transport.read((topic, partition), 0)):
                 yield from ({"partition": partition, **row} for row in rows(fetched))

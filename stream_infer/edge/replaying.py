@@ -54,6 +54,8 @@ def replay(
     """Work a stretch through again and lay it beside what was answered. models, calls, load: of the topology that is run."""
     run = settings.other or plan
     section, step = deciding_section(run)
+    if (emitted := deciding_section(plan)[1].emits_to) is not None:
+        logs.partitions(plan.streams[emitted].topic)  # told at once where it is not there
     history = History(logs, plan)
     fixed: dict[str, Version | None] = {name: history.version(name, number) for name, number in settings.versions.items()}
     fixed |= dict.fromkeys(settings.fixed)

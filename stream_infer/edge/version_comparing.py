@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from stream_infer.edge.kafka import KafkaTransport
 from stream_infer.edge.kafka_client import KafkaSettings
@@ -16,6 +17,7 @@ from stream_infer.models.rollout import Book
 from stream_infer.topology.plan import DecideStep, FeedbackStep, Plan
 
 NO_RECORD = "(the file of the topology)"
+TOLD = ("artifact", "sha256", "kind", "parent", "made_from", "trained_on", "metrics", "features", "code", "golden")
 NEEDED = ("prediction_id", "answer", "model", "model_version")
 
 
@@ -48,11 +50,18 @@ def compared(plan: Plan, bootstrap: str, book: Book, name: str, one: int, two: i
             known = ", ".join(f"v{number}" for number in (0, *versions))
             raise EnvironmentMissing(f"model {name} has no v{version}", expected=f"one of: {known}")
     left, right = ({} if not v or (m := versions[v].manifest) is None else m.json() for v in (one, two))
-    keys = [key for key in sorted({*left, *right} - {"version"}) if left.get(key) != right.get(key)]
-    lines += [f"  {key}: {left.get(key, NO_RECORD)} → {right.get(key, NO_RECORD)}" for key in keys]
+    # Where one is the topology's own file, there is nothing to set the other's fingerprints against.
+    keys = [key for key in TOLD if left.get(key) != right.get(key) and (left.get(key) or right.get(key))]
+    keys = [key for key in keys if (left and right) or key in ("artifact", "sha256", "trained_on", "metrics")]
+    lines += [f"  {key}: {_words(left, key)} → {_words(right, key)}" for key in keys]
     tallies = tally(plan, bootstrap, name)
     lines += [f"  v{version}: {tallies.get(version, Tally()).words()}" for version in (one, two)]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _words(manifest: Mapping[str, Any], key: str) -> str:
+    value = manifest.get(key, "none") if manifest else NO_RECORD
+    return ", ".join(f"{name} {one}" for name, one in value.items()) or "none" if isinstance(value, dict) else str(value)
 
 
 def tally(plan: Plan, bootstrap: str, name: str) -> dict[int, Tally]:
@@ -88,6 +97,7 @@ def _predictions(plan: Plan, bootstrap: str) -> Iterator[dict[str, object]]:
             intake = Intake(stream)
             if not {*NEEDED} <= {field.name for field in intake.schema.fields}:
                 continue
+            transport.partitions(stream.topic)  # told at once where it is not there
             for partition in range(stream.partitions):
                 for fetched in filter(len, transport.read((stream.topic, partition), 0)):
                     rows = intake.rows(fetched)

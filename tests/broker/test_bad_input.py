@@ -233,7 +233,7 @@ def test_an_unknown_topic_is_named_and_not_made(broker: Broker, topic: str, tmp_
     assert code == 69
     assert f"topic {case.topic('events')} is not there" in words
     assert f"expected: a topic on {broker.bootstrap}" in words
-    assert "fix:      create it first; internal topics are made by `stream-infer run`" in words
+    assert "fix:      create it first; what a topology writes is made by `stream-infer run`" in words
     assert case.topic("events") not in admin(broker.bootstrap).list_topics(timeout=10).topics
 
 

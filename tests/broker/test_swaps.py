@@ -147,7 +147,7 @@ def test_the_command_line_publishes_promotes_rolls_back_and_tells(swapping: Swap
     assert "v1  better.safetensors" in shown
     assert "trained on events[0] 0 to 10" in shown
     assert "promote v1: try" in shown
-    assert "twice: v0  of 1" in models("list")
+    assert "twice: v0 of v0 to v1" in models("list")
     assert "data: events" not in models("lineage", "twice"), "v0 has no record"
     assert "artifact: (the file of the topology) → better.safetensors" in models("compare", "twice", "0", "1")
     assert "no such version" in models("promote", "twice", "9")

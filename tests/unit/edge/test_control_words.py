@@ -42,3 +42,11 @@ def test_a_learner_is_told_as_the_newest_unless_it_is_pinned() -> None:
     assert "online: the newest that it learned\n" in listed(plan, entries(pinned, loose))[1]
     assert shown(plan, entries(pinned), "online")[1].startswith("online: v7 is to answer, pinned\n")
     assert shown(plan, entries(pinned, loose), "online")[1].startswith("online: the newest that it learned is to answer\n")
+
+
+def test_what_nobody_has_changed_is_told_as_it_will_begin() -> None:
+    plan = plan_of(STAGES.replace("artifact: none.safetensors,", "artifact: none.safetensors, versions_kept: 1,"))
+    found, text = listed(plan, [])
+    assert text.splitlines() == ["old: v0, the only one", "online: the newest that it learned", "score: canary  all old 0.5, online 0.5"]
+    assert found["score"]["shares"] == {"all": {"old": 0.5, "online": 0.5}}
+    assert shown(plan, [], "old")[1] == "old: v0 is to answer\nchanges: none yet\n"
