@@ -113,6 +113,9 @@ def test_what_brief_predictions_leave_out_can_be_looked_at(
     broker: Broker, topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     case = spent_case(broker, tmp_path, topic, out=", fields: [prediction_id, answer]")
+    for command in (["show", str(case.path), "predictions"], ["explain", str(case.path), "--prediction", "e1"], ["replay", str(case.path)]):
+        assert main([*command, "--bootstrap", case.bootstrap]) == 69
+        assert f"topic {case.topic('predictions')} is not there" in capsys.readouterr().err
     sent = events(0, 10)
     with running(case) as process:
         wait_until(lambda: case.topic("predictions") in admin(case.bootstrap).list_topics(timeout=10.0).topics, "it works")
@@ -125,6 +128,8 @@ def test_what_brief_predictions_leave_out_can_be_looked_at(
     assert [(row["source_topic"], row["source_partition"], row["source_offset"]) for row in found] == [
         (case.topic("events"), 0, offset) for offset in range(10)
     ]
+    assert main(["explain", str(case.path), "--prediction", "e3", "--bootstrap", case.bootstrap]) == 0
+    assert capsys.readouterr().out.startswith("e3  identical\n")
     assert main(["show", str(case.path), "nothing", "--bootstrap", case.bootstrap]) == 69
     assert "has no rows in `nothing`" in capsys.readouterr().err
 
@@ -181,6 +186,29 @@ def test_at_least_once_answers_everything_and_repeats_can_be_dropped_by_id(broke
         assert process.drained() == 0
     kept = {address(p): p for p in reversed(case.predictions())}  # the first of each
     assert sorted(p["prediction_id"] for p in kept.values()) == sorted(expected(sent))
+
+
+def test_two_deterministic_runs_answer_together_what_one_run_over_everything_answers(broker: Broker, topic: str, tmp_path: Path) -> None:
+    """Each on what the one before left on the broker alone. Oracle beside it: what each user spent before."""
+    sent = events(0, 600)
+    folders = {part: tmp_path / part for part in ("parts", "whole")}
+    for folder in folders.values():
+        folder.mkdir()
+    parts, whole = (spent_case(broker, folder, f"{part}-{topic[-20:]}", partitions=2) for part, folder in folders.items())
+    for first, after in ((0, 250), (250, 600)):
+        parts.send("events", rows(sent[first:after], 2))
+        assert parts.run().worker.stats.records_read == after - first
+    assert parts.run().worker.stats.records_read == 0
+    whole.send("events", rows(sent, 2))
+    whole.run()
+
+    def told(case: Case) -> list[tuple[Any, ...]]:
+        fields = ("prediction_id", "event_time", "answer", "model_version", "source_partition", "source_offset")
+        return [tuple(row[field] for field in fields) for row in case.predictions()]
+
+    assert told(parts) == told(whole)
+    assert answers(parts.predictions()) == expected(sent)
+    assert parts.rejects() == []
 
 
 def test_after_an_error_the_work_is_given_up_and_others_take_over_at_once(broker: Broker, topic: str, tmp_path: Path) -> None:
