@@ -71,11 +71,11 @@ def test_a_move_while_a_revocation_is_yet_unheard_gives_nothing_away(cluster: Cl
         first.seek((topic, number), 0)
     first.poll(10, 50)
     second.join([topic], other)
-    cluster.stall(first, 2000, others=[second])
+    cluster.stall(first, 1500, others=[second])
     seen = []
 
     def look(_: Sequence[Partition]) -> None:
-        cluster.stall(first, 2000, others=[second])
+        cluster.stall(first, 1500, others=[second])
         seen.append(list(other.owned))
 
     owner.at_revoke = look
@@ -153,7 +153,7 @@ def test_who_stood_still_too_long_lost_its_partitions_and_its_commit_aborts(clus
     until(lambda: owner.owned, first, cluster=cluster)
     first.produce(out, blobs([b"k"]), blobs([b"stale"]))
     second.join([topic], other)
-    cluster.stall(first, 5000, others=[second])
+    cluster.stall(first, 2500, others=[second])  # its session is over after 1500
     until(lambda: other.owned, second, cluster=cluster)
 
     assert first.commit({(topic, 0): 5}) is Outcome.ABORTED
