@@ -26,7 +26,7 @@ class SimForwarder:
         self._published: dict[tuple[str, int], Model] = {}
         self._installs: list[Install] = []
         self._learned: dict[tuple[str, int], Model] = {}
-        self._open: list[Forward] = []
+        self._open: list[tuple[Forward, Model]] = []
         self.held = False
         self.stalled: set[str] = set()
         self.seconds: dict[str, float] = {}
@@ -41,8 +41,10 @@ class SimForwarder:
         self._learned[command.model, command.version] = LinearModel.from_bytes(command.payload)
 
     def submit(self, command: Forward) -> None:
-        """Begin; it ends in some later finished()."""
-        self._open.append(command)
+        """Begin; it ends in some later finished(), by the version that was there now: what is under way when its task goes outlives it."""
+        name = (command.model, command.version)
+        model = self._models[command.model] if command.version == 0 else self._learned.get(name) or self._published[name]
+        self._open.append((command, model))
 
     def finished(self, wait_ms: int) -> list[Ended]:
         """One pass at most, any of the open ones; with wait_ms all of them; now and then a version."""
@@ -51,11 +53,11 @@ class SimForwarder:
         told: list[Ended] = []
         if self._installs and self._draw(2) == 0:
             told.append(self._install(self._installs.pop(self._draw(len(self._installs)))))
-        going = [command for command in self._open if command.model not in self.stalled]
+        going = [asked for asked in self._open if asked[0].model not in self.stalled]
         ended = [going.pop(self._draw(len(going))) for _ in range(len(going) if wait_ms else min(1, len(going)))]
-        jobs = {command.job for command in ended}
-        self._open = [command for command in self._open if command.job not in jobs]
-        return told + [self._end(command) for command in ended]
+        jobs = {command.job for command, _ in ended}
+        self._open = [asked for asked in self._open if asked[0].job not in jobs]
+        return told + [self._end(*asked) for asked in ended]
 
     def _install(self, command: Install) -> Installed | InstallFailed:
         name = (command.model, command.version)
@@ -68,9 +70,7 @@ class SimForwarder:
                 return InstallFailed(*name, " ".join(str(error).split()))
         return Installed(*name)
 
-    def _end(self, command: Forward) -> ForwardDone | ForwardFailed:
-        name = (command.model, command.version)
-        model = self._models[command.model] if command.version == 0 else self._learned.get(name) or self._published[name]
+    def _end(self, command: Forward, model: Model) -> ForwardDone | ForwardFailed:
         try:
             outputs = answer(model, command.matrix, command.explain)
             seconds = self.seconds.get(command.model, 0.0)

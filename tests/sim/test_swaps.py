@@ -93,7 +93,7 @@ def versions(found: SwapWorld) -> dict[tuple[int, int], int]:
     return answered
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [*range(4), 122])  # 122: a pass ends after its task went and its version was let go
 def test_faults_change_no_version_of_any_offset(seed: int) -> None:
     calm = world(seed, CALM, deterministic=True)
     assert len({*versions(calm).values()}) > 3
