@@ -26,7 +26,8 @@ class SimForwarder:
         self._published: dict[tuple[str, int], Model] = {}
         self._installs: list[Install] = []
         self._learned: dict[tuple[str, int], Model] = {}
-        self._open: list[tuple[Forward, Model]] = []
+        self._open: list[Forward] = []
+        self._asked: dict[int, Model] = {}  # by job: the version that was there when it was asked
         self.held = False
         self.stalled: set[str] = set()
         self.seconds: dict[str, float] = {}
@@ -43,8 +44,8 @@ class SimForwarder:
     def submit(self, command: Forward) -> None:
         """Begin; it ends in some later finished(), by the version that was there now: what is under way when its task goes outlives it."""
         name = (command.model, command.version)
-        model = self._models[command.model] if command.version == 0 else self._learned.get(name) or self._published[name]
-        self._open.append((command, model))
+        self._asked[command.job] = self._models[command.model] if command.version == 0 else self._learned.get(name) or self._published[name]
+        self._open.append(command)
 
     def finished(self, wait_ms: int) -> list[Ended]:
         """One pass at most, any of the open ones; with wait_ms all of them; now and then a version."""
@@ -53,11 +54,11 @@ class SimForwarder:
         told: list[Ended] = []
         if self._installs and self._draw(2) == 0:
             told.append(self._install(self._installs.pop(self._draw(len(self._installs)))))
-        going = [asked for asked in self._open if asked[0].model not in self.stalled]
+        going = [command for command in self._open if command.model not in self.stalled]
         ended = [going.pop(self._draw(len(going))) for _ in range(len(going) if wait_ms else min(1, len(going)))]
-        jobs = {command.job for command, _ in ended}
-        self._open = [asked for asked in self._open if asked[0].job not in jobs]
-        return told + [self._end(*asked) for asked in ended]
+        jobs = {command.job for command in ended}
+        self._open = [command for command in self._open if command.job not in jobs]
+        return told + [self._end(command) for command in ended]
 
     def _install(self, command: Install) -> Installed | InstallFailed:
         name = (command.model, command.version)
@@ -70,7 +71,8 @@ class SimForwarder:
                 return InstallFailed(*name, " ".join(str(error).split()))
         return Installed(*name)
 
-    def _end(self, command: Forward, model: Model) -> ForwardDone | ForwardFailed:
+    def _end(self, command: Forward) -> ForwardDone | ForwardFailed:
+        model = self._asked.pop(command.job)
         try:
             outputs = answer(model, command.matrix, command.explain)
             seconds = self.seconds.get(command.model, 0.0)
