@@ -159,3 +159,27 @@ class Pay:
 
     def values(self, stream: str) -> Sequence[dict[str, object]]:
         return read(self.broker, self.plan.streams[stream])
+
+
+def explained(pay: Pay) -> dict[str, dict[str, Any]]:
+    """Prediction id → its explanation in the stream `why`."""
+    rows = pay.values("why")
+    found = {str(row["prediction_id"]): row for row in rows}
+    assert len(found) == len(rows), "an answer was explained twice"
+    return found
+
+
+def one_at_fault(pay: Pay, rows: Sequence[dict[str, Any]], fault: str) -> dict[str, dict[str, Any]]:
+    """The explanations of these payments, all but one of which must be whole: that of the payment of 13 says why there is none."""
+    pay.send("payments", *rows)
+    worker = pay.worker(deterministic=True)
+    pay.settle(worker)
+    found = explained(pay)
+    assert len(pay.ids()) == len(found) == len(rows)
+    assert [name for name, row in found.items() if row["fault"] is not None] == ["p13"]
+    bad = found["p13"]
+    assert bad["fault"] == fault
+    assert (bad["value"], bad["baseline"], bad["error"], bad["rest"]) == (None, None, None, None)
+    assert (bad["inputs"], bad["values"], bad["attributions"]) == ("[]", [], [])
+    assert worker.stats.explanations == {("reasons", "explained"): len(rows) - 1, ("reasons", "failed"): 1}
+    return found

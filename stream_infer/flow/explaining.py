@@ -170,9 +170,9 @@ class Explaining:
 
     def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
         """Explanations came back, of which one that is not finite is none; or answers to perturbed rows."""
-        if self._of(job) is not None or job in self._given_up:
+        explained = self._asked.pop(job, None)
+        if explained is None:
             return self._ended(job, outputs, "", place)
-        explained = self._asked.pop(job)
         arm, places = explained.open.pop(job)
         finite = np.isfinite(outputs).all(axis=1)
         explained.faults |= dict.fromkeys(places[~finite].tolist(), "the attributions are not finite")
@@ -182,9 +182,9 @@ class Explaining:
 
     def failed(self, job: int, reason: str) -> list[Command]:
         """Halve the part until the row at fault is alone: its neighbours shall have their explanations."""
-        if self._of(job) is not None or job in self._given_up:
+        explained = self._asked.pop(job, None)
+        if explained is None:
             return self._ended(job, None, reason, None)
-        explained = self._asked.pop(job)
         arm, places = explained.open.pop(job)
         if len(places) == 1:
             explained.faults[int(places[0])] = reason

@@ -18,7 +18,7 @@ from stream_infer.records import Floats, Matrix, Text
 from stream_infer.sim.forwarding import SimForwarder
 from stream_infer.topology.build import load
 from stream_infer.topology.plan import Plan
-from tests.support_flow import HEAD, SCHEMAS, Pay, payment
+from tests.support_flow import HEAD, SCHEMAS, Pay, explained, one_at_fault, payment
 
 STAGES = """
   why: {{topic: why, partitions: {partitions}{stream}}}
@@ -61,13 +61,6 @@ def models(link: str = "identity", two: Model | None = None) -> dict[str, Model]
 
 def sent(count: int) -> list[dict[str, Any]]:
     return [payment(i, card=f"c{i % 7}", shop="stuv"[i % 4], due_ms=i * 3 % 11, at_ms=i * 10) for i in range(count)]
-
-
-def explained(pay: Pay) -> dict[str, Mapping[str, Any]]:
-    rows = pay.values("why")
-    found = {str(row["prediction_id"]): row for row in rows}
-    assert len(found) == len(rows), "an answer was explained twice"
-    return found
 
 
 def picked(count: int, share: float) -> set[str]:
@@ -163,17 +156,7 @@ def test_a_fault_of_an_explanation_fails_no_answer_and_no_neighbour() -> None:
         return bool(((x[:, 0] == 13.0) & (x[:, 4] == 0.0)).any())
 
     pay = Pay(plan("share: 1, method: shap", score="{kind: model, from: payments, model: two, shadow: [one]}"), models(two=Curved(refuses)))
-    pay.send("payments", *sent(30))
-    worker = pay.worker(deterministic=True)
-    pay.settle(worker)
-    found = explained(pay)
-    assert len(pay.ids()) == len(found) == 30
-    assert [name for name, row in found.items() if row["fault"] is not None] == ["p13"]
-    bad = found["p13"]
-    assert bad["fault"] == "ValueError: no such row"
-    assert (bad["value"], bad["baseline"], bad["error"], bad["rest"]) == (None, None, None, None)
-    assert (bad["inputs"], bad["values"], bad["attributions"]) == ("[]", [], [])
-    assert worker.stats.explanations == {("reasons", "explained"): 29, ("reasons", "failed"): 1}
+    one_at_fault(pay, sent(30), "ValueError: no such row")
 
 
 def test_rows_without_an_answer_are_not_explained() -> None:

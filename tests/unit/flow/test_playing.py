@@ -21,7 +21,7 @@ from stream_infer.records import Floats, Matrix, Text
 from stream_infer.sim.forwarding import SimForwarder
 from stream_infer.topology.build import load
 from stream_infer.topology.plan import Plan
-from tests.support_flow import HEAD, SCHEMAS, Pay, payment
+from tests.support_flow import HEAD, SCHEMAS, Pay, explained, one_at_fault, payment
 from tests.unit.flow.play_oracle import Leafy, Small, shapley, smalls
 
 STAGES = """
@@ -44,13 +44,6 @@ def plan(models: str, score: str, explain: str = "", *, partitions: int = 1) -> 
         stages = stages.replace(word, value)
     texts = {**SCHEMAS, "payment": SCHEMAS["payment"].replace('"amount", "type": "double"', '"amount", "type": ["null", "double"]')}
     return load("\n".join(lines) + stages, "pay.yaml", texts.get)
-
-
-def explained(pay: Pay) -> dict[str, Mapping[str, Any]]:
-    rows = pay.values("why")
-    found = {str(row["prediction_id"]): row for row in rows}
-    assert len(found) == len(rows), "an answer was explained twice"
-    return found
 
 
 def run(made: Plan, models: Mapping[str, Model], rows: list[dict[str, Any]], **said: Any) -> Pay:
@@ -214,23 +207,7 @@ def test_a_model_that_fails_on_a_perturbed_row_is_named_and_nothing_else_is_lost
         return bool(((x[:, 0] == 13.0) & (x[:, 1] == 0.0)).any())
 
     pay = Pay(plan(two(waits=", quorum: 1"), BOTH, "method: shap"), curved(refuses))
-    pay.send("payments", *sent(30))
-    worker = pay.worker(deterministic=True)
-    pay.settle(worker)
-    found = explained(pay)
-    assert len(pay.ids()) == len(found) == 30
-    assert [name for name, row in found.items() if row["fault"] is not None] == ["p13"]
-    bad = found["p13"]
-    assert bad["fault"] == "of a perturbed row: model one: ValueError: no such row"
-    assert (bad["value"], bad["baseline"], bad["error"], bad["rest"], bad["inputs"], bad["attributions"]) == (
-        None,
-        None,
-        None,
-        None,
-        "[]",
-        [],
-    )
-    assert worker.stats.explanations == {("reasons", "explained"): 29, ("reasons", "failed"): 1}
+    found = one_at_fault(pay, sent(30), "of a perturbed row: model one: ValueError: no such row")
     sound = explained(run(plan(two(), BOTH), curved(), sent(30)))
     assert all(found[name]["attributions"] == row["attributions"] for name, row in sound.items() if name != "p13")
 
