@@ -20,7 +20,7 @@ from stream_infer.edge.kafka_deliveries import Deliveries
 from stream_infer.edge.kafka_ending import Ending
 from stream_infer.edge.kafka_errors import Complaints
 from stream_infer.edge.kafka_fencing import Fencing
-from stream_infer.edge.kafka_group import tell_session
+from stream_infer.edge.kafka_group import Presence, tell_session
 from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog, end_process
 from stream_infer.edge.topics import check_connection
@@ -68,6 +68,7 @@ class KafkaTransport:
         self._topics: tuple[str, ...] = ()
         self._reading = False
         self._abandoned = False
+        self._presence = Presence(kafka_client.poll_gap_ms(settings))
         self._ending = Ending()
         self.on_read: Callable[[], None] = _nothing  # called as read() goes on: a long restore is no standstill
         wait_s = settings.transaction_timeout_ms / 1000
@@ -99,6 +100,7 @@ class KafkaTransport:
     def join(self, topics: Sequence[str], ownership: Ownership) -> None:
         """Become a member of the group for these topics; what it owns is told in poll()."""
         self._topics = tuple(topics)
+        self._presence.begin()
         tell_session(self._settings)
 
         def on_assign(_: Consumer, given: list[TopicPartition]) -> None:
@@ -109,7 +111,7 @@ class KafkaTransport:
             ownership.assigned(fresh)
 
         def on_revoke(consumer: Consumer, taken: list[TopicPartition]) -> None:
-            if not consumer.memberid():
+            if self._presence.missed or not consumer.memberid():
                 # A rebalance was announced, then we did not poll and were put out: librdkafka still calls it a revocation (measured).
                 on_lost(consumer, taken)
                 return
@@ -157,8 +159,8 @@ class KafkaTransport:
             return followed or (self._follower.take(rows_max, wait_ms) if self._follower else [])
         # The member waits for both: what comes meanwhile for the follower is given by the next call.
         left = max(rows_max - sum(map(len, followed)), rows_max // 2, 1)
-        owned = self._member.take(left, 0 if followed else wait_ms)
-        return followed + owned
+        with self._presence:
+            return followed + self._member.take(left, 0 if followed else wait_ms)
 
     def at_end(self, partition: Partition) -> bool:
         """True when everything that the broker was known to hold has been given (by both, when owned and followed)."""
@@ -260,7 +262,8 @@ class KafkaTransport:
     def close(self) -> None:
         """Leave the group (revoked() is called first) and let go of everything."""
         try:
-            self._member.close()
+            with self._presence:
+                self._member.close()
         finally:
             self._follower.close()
             self._restorer.close()

@@ -163,7 +163,7 @@ def consumer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatis
         "session.timeout.ms": settings.session_timeout_ms,
         # A member hears of a rebalance by its next heartbeat: at a fifth of the session it took 3 s until two shared a topic.
         "heartbeat.interval.ms": heartbeat_ms(settings),
-        "max.poll.interval.ms": max(settings.poll_gap_ms_max, settings.session_timeout_ms),
+        "max.poll.interval.ms": poll_gap_ms(settings),
         "enable.partition.eof": True,
         "allow.auto.create.topics": False,
     }
@@ -176,6 +176,11 @@ def consumer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatis
         "retry.backoff.ms": 5,
     }
     return _client(settings, defaults, CONSUMER_ALLOWED, ours, on_error, on_statistics)
+
+
+def poll_gap_ms(settings: KafkaSettings) -> int:
+    """How long a member may not poll before it puts itself out of the group."""
+    return max(settings.poll_gap_ms_max, settings.session_timeout_ms)
 
 
 def heartbeat_ms(settings: KafkaSettings) -> int:
