@@ -20,7 +20,7 @@ from stream_infer.edge.kafka_deliveries import Deliveries
 from stream_infer.edge.kafka_ending import Ending
 from stream_infer.edge.kafka_errors import Complaints
 from stream_infer.edge.kafka_fencing import Fencing
-from stream_infer.edge.kafka_group import Presence, tell_session
+from stream_infer.edge.kafka_group import Admission, Presence, tell_session
 from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog, end_process
 from stream_infer.edge.topics import check_connection
@@ -69,6 +69,7 @@ class KafkaTransport:
         self._reading = False
         self._abandoned = False
         self._presence = Presence(kafka_client.poll_gap_ms(settings))
+        self._admission = Admission(settings, on_stall)
         self._ending = Ending()
         self.on_read: Callable[[], None] = _nothing  # called as read() goes on: a long restore is no standstill
         wait_s = settings.transaction_timeout_ms / 1000
@@ -157,6 +158,7 @@ class KafkaTransport:
         followed = self._follower.take(rows_max, 0) if self._follower else []
         if not self._topics:
             return followed or (self._follower.take(rows_max, wait_ms) if self._follower else [])
+        self._admission.look(self._member.consumer, owns=bool(self._owned))
         # The member waits for both: what comes meanwhile for the follower is given by the next call.
         left = max(rows_max - sum(map(len, followed)), rows_max // 2, 1)
         with self._presence:

@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream_infer.edge.kafka_columns import columns, split
-from stream_infer.edge.kafka_errors import error_of, explained, is_passing
+from stream_infer.edge.kafka_errors import error_of, explained, is_passing, is_unknown
 from stream_infer.edge.kafka_native import Native, handle_of
 from stream_infer.edge.kafka_native_inbox import Inbox
 from stream_infer.errors import EnvironmentMissing
@@ -297,7 +297,7 @@ def end_offsets(consumer: Consumer, partitions: Sequence[Partition], at_ms: int 
     if not partitions:
         return {}
     asked = [TopicPartition(topic, number, at_ms) for topic, number in partitions]
-    found = _ask(lambda: consumer.offsets_for_times(asked, timeout=ASK_S), "asking for end offsets", ASK_S * 3)
+    found = _ask(consumer, asked, lambda: consumer.offsets_for_times(asked, timeout=ASK_S), "asking for end offsets", ASK_S * 3)
     return _answers(found, "end offset")
 
 
@@ -306,7 +306,7 @@ def committed(consumer: Consumer, partitions: Sequence[Partition], patience_s: f
     if not partitions:
         return {}
     asked = [TopicPartition(topic, number) for topic, number in partitions]
-    found = _ask(lambda: consumer.committed(asked, timeout=ASK_S), "asking for committed offsets", patience_s)
+    found = _ask(consumer, asked, lambda: consumer.committed(asked, timeout=ASK_S), "asking for committed offsets", patience_s)
     return {p: offset if offset >= 0 else None for p, offset in _answers(found, "committed offset").items()}
 
 
@@ -317,12 +317,24 @@ def _answers(found: list[TopicPartition], what: str) -> dict[Partition, int]:
     return {(answer.topic, answer.partition): answer.offset for answer in found}
 
 
-def _ask(question: Callable[[], list[TopicPartition]], what: str, patience_s: float) -> list[TopicPartition]:
+def _ask(
+    consumer: Consumer, asked: Sequence[TopicPartition], question: Callable[[], list[TopicPartition]], what: str, patience_s: float
+) -> list[TopicPartition]:
     until = time.monotonic() + patience_s
     while True:
         try:
             return question()
         except KafkaException as problem:
             error = error_of(problem)
-            if not is_passing(error) or time.monotonic() > until:
+            passes = is_passing(error) or (is_unknown(error) and _are_there(consumer, asked))
+            if not passes or time.monotonic() > until:
                 raise explained(error, what) from problem
+
+
+def _are_there(consumer: Consumer, asked: Sequence[TopicPartition]) -> bool:
+    """Whether the broker knows them all: after an outage the client still says that it does not (seen once in ten)."""
+    try:
+        known = {topic: consumer.list_topics(topic, timeout=ASK_S).topics[topic] for topic in {place.topic for place in asked}}
+    except KafkaException:
+        return True  # nobody says that they are not
+    return all(place.partition in known[place.topic].partitions for place in asked)

@@ -43,6 +43,8 @@ _PASSING = frozenset(
         KafkaError._TRANSPORT,  # noqa: SLF001
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
         KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError.FENCED_LEADER_EPOCH,  # of before an outage: the client asks for the new one
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError._MAX_POLL_EXCEEDED,  # noqa: SLF001 — lost() follows by itself
     }
 )
@@ -110,6 +112,11 @@ def is_lasting(error: KafkaError) -> bool:
 def is_passing(error: KafkaError) -> bool:
     """True for what the client mends by itself, a lost connection for one."""
     return not error.fatal() and (error.code() in _PASSING | _TIMED_OUT or error.retriable())
+
+
+def is_unknown(error: KafkaError) -> bool:
+    """True when a topic or a partition is said not to be there."""
+    return error.code() in _UNKNOWN_TOPIC
 
 
 def fenced(error: KafkaError, transactional_id: str) -> Fenced:

@@ -1,4 +1,4 @@
-"""kafka group: how soon a silent member is missed, told to the broker, and whether it was. kafka_client → *kafka_group* → kafka.
+"""kafka group: how soon a silent member is missed, whether it was, and whether it is let in at all. kafka_client → *kafka_group* → kafka.
 
 With the group protocol "consumer" the session is no setting of a client but one of the group, kept by the broker: 45 s unless somebody says
 otherwise. So it is said when a member joins, and whoever may not say it, or wants what the broker does not allow, lives with the broker's.
@@ -7,8 +7,10 @@ otherwise. So it is said when a member joins, and whoever may not say it, or wan
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -19,8 +21,42 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from stream_infer.edge import kafka_client
 from stream_infer.edge.kafka_client import KafkaSettings, log
+from stream_infer.edge.topics import check_connection
+from stream_infer.errors import EnvironmentMissing
 
 ASK_S = 5.0
+LOOK_S = 1.0
+OUTSIDE_S_MAX = 45.0  # of a session or an outage that ended, members came back after 3 to 15 s
+
+
+class Admission:
+    """Whether the group lets this member in: if it stays outside though brokers answer, on_stall(what, seconds) is called.
+
+    After an outage of all its brokers librdkafka (2.16) sometimes connects no more: "no broker available for coordinator query", for ever,
+    while new clients reach them (seen in one of 18 outages of 10 s on a busy machine). With the group protocol "consumer" a member always
+    has an id, so there nothing is seen.
+    """
+
+    def __init__(self, settings: KafkaSettings, on_stall: Callable[[str, float], None], outside_s_max: float = OUTSIDE_S_MAX) -> None:
+        self._settings = settings
+        self._on_stall = on_stall
+        self._outside_s_max = outside_s_max
+        self._inside_at = self._looked_at = time.monotonic()
+
+    def look(self, consumer: Consumer, *, owns: bool) -> None:
+        """Now and then. owns: whether any partition is its own, which says that it is inside."""
+        now = time.monotonic()
+        if owns:
+            self._inside_at = now
+        elif now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            if consumer.memberid():  # it has asked to be let in, or is
+                self._inside_at = now
+            elif now - self._inside_at >= self._outside_s_max:
+                outside_s, self._inside_at = now - self._inside_at, now
+                with suppress(EnvironmentMissing):  # an outage: it goes on waiting
+                    check_connection(self._settings.bootstrap, self._settings.client, ASK_S)
+                    self._on_stall("joining the group", outside_s)
 
 
 class Presence:

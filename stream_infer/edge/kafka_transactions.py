@@ -1,4 +1,4 @@
-"""kafka transactions: one transactional producer and its rules. kafka_send, kafka_markers, kafka_watchdog → *kafka_transactions* → kafka.
+"""kafka transactions: one transactional producer and its rules. kafka_send, its pause, hanging, watchdog → *kafka_transactions* → kafka.
 
 1. A transaction begins with its first record or offset. 2. Offsets go in with the group's metadata, once the broker has every record:
 there the group looks for the last time who owns what. Records that come later could be those of a worker that stood still in between; its
@@ -13,11 +13,13 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from stream_infer.edge.kafka_errors import Verdict, error_of, explained, fenced, is_lasting, verdict
+from stream_infer.edge.kafka_hanging import LeftBehindError, or_left_behind
 from stream_infer.edge.kafka_markers import MarkersPause
 from stream_infer.edge.kafka_native import Native
 from stream_infer.edge.kafka_native_outbox import Outbox
@@ -29,6 +31,7 @@ from stream_infer.records import Ints, Text
 
 log = logging.getLogger("stream_infer.kafka")
 ASK_S = 10.0
+OFFSETS_S = 5.0  # it takes 2 ms; what times out is tried again
 GIVE_UP_S = 2.0
 AGAIN_S = 0.005  # between two tries of a call that the broker asked to repeat
 
@@ -96,11 +99,11 @@ class Transactions:
             log.warning("transaction aborted: %s", self._doomed)
             return self.abort()
         if offsets:
-            found = self._try(
-                "send_offsets_to_transaction",
-                lambda: self._producer.send_offsets_to_transaction(offsets, metadata, ASK_S),
-                seconds_max=2 * ASK_S,  # it keeps no timeout when it waits for a broker that left the cluster (librdkafka #5511)
-            )
+            send_offsets = partial(self._producer.send_offsets_to_transaction, offsets, metadata, OFFSETS_S)
+            try:
+                found = self._try("send_offsets_to_transaction", lambda: or_left_behind(send_offsets, self._is_cut_off))
+            except LeftBehindError:
+                return self._rebuild("send_offsets_to_transaction does not return", left_behind=True)
             if found is not None:  # also when nobody knows: offsets are in or not, the abort takes both back
                 return self._failed("send_offsets_to_transaction", found)
         # librdkafka: "strongly recommended to always pass -1", other timeouts risk that its state and the broker's part.
@@ -183,13 +186,15 @@ class Transactions:
             self._was_cut_off = True
         self._complain(error)
 
-    def _try(
-        self, what: str, call: Callable[[], None], *, unknown_ends: bool = False, seconds_max: float | None = None
-    ) -> KafkaError | None:
+    def _is_cut_off(self) -> bool:
+        self._serve()
+        return self._was_cut_off
+
+    def _try(self, what: str, call: Callable[[], None], *, unknown_ends: bool = False) -> KafkaError | None:
         """None when the call succeeded, else the error it ended with. What may be repeated is, with the same arguments."""
         until = time.monotonic() + self._wait_s_max
         while True:
-            with self._watchdog.over(what, seconds_max):
+            with self._watchdog.over(what):
                 try:
                     call()
                 except KafkaException as problem:
@@ -202,15 +207,18 @@ class Transactions:
                 else:
                     return None
 
-    def _rebuild(self, why: str) -> Outcome:
+    def _rebuild(self, why: str, *, left_behind: bool = False) -> Outcome:
         log.warning("nobody knows how the transaction ended (%s): a new producer takes over its id", why)
-        self._renew()
+        self._renew(left_behind=left_behind)
         return Outcome.ABORTED
 
-    def _renew(self) -> None:
+    def _renew(self, *, left_behind: bool = False) -> None:
+        """A new producer. left_behind: the last one is in use by a call that does not return."""
         self._open, self._doomed, self._was_cut_off = False, "", False
-        self._producer.purge(blocking=False)
-        self._producer.close()
+        if not left_behind:
+            self._producer.purge(blocking=False)
+            with suppress(KafkaException):  # a fatal error is told once more
+                self._producer.close()
         self._producer = self._made()
         self._outbox = Outbox.of(self._producer, self._native)
         self.rebuilt += 1

@@ -30,16 +30,16 @@ class Watchdog:
     def __init__(self, seconds_max: float, on_stall: Callable[[str, float], None] = end_process) -> None:
         self._seconds_max = seconds_max
         self._on_stall = on_stall
-        self._call: tuple[str, float, float] | None = None  # name, begin, limit: one tuple, written and read whole, needs no lock
+        self._call: tuple[str, float] | None = None  # name and begin: one tuple, written and read whole, needs no lock
         self._stop = threading.Event()
         # Looked at from time to time rather than woken: arming costs nothing on the hot path, a thread hand-off costs 12 µs.
         self._thread = threading.Thread(target=self._watch, args=(min(1.0, seconds_max / 4),), name="kafka-watchdog", daemon=True)
         self._thread.start()
 
     @contextmanager
-    def over(self, what: str, seconds_max: float | None = None) -> Iterator[None]:
-        """Watch the body of a with statement. seconds_max: a limit of its own, shorter than the usual one."""
-        self._call = (what, time.monotonic(), self._seconds_max if seconds_max is None else seconds_max)
+    def over(self, what: str) -> Iterator[None]:
+        """Watch the body of a with statement."""
+        self._call = (what, time.monotonic())
         try:
             yield
         finally:
@@ -53,6 +53,6 @@ class Watchdog:
     def _watch(self, period_s: float) -> None:
         while not self._stop.wait(period_s):
             call = self._call
-            if call is not None and time.monotonic() - call[1] > call[2]:
+            if call is not None and time.monotonic() - call[1] > self._seconds_max:
                 self._call = None
                 self._on_stall(call[0], time.monotonic() - call[1])

@@ -32,6 +32,7 @@ class ScriptedProducer:
         self.calls = calls
         self.left = 0
         self.flushing: Callable[[], object] = lambda: None
+        self.sending_offsets: Callable[[], object] = lambda: None
 
     def _answer(self, name: str) -> None:
         self.calls.append(name)
@@ -54,6 +55,7 @@ class ScriptedProducer:
         return self.left
 
     def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: object, timeout: float) -> None:
+        self.sending_offsets()
         self._answer(f"offsets {[(o.topic, o.partition, o.offset) for o in offsets]} {metadata}")
 
     def commit_transaction(self, timeout: float) -> None:
@@ -243,6 +245,27 @@ def test_offsets_are_not_sent_by_a_producer_that_lost_its_brokers_while_records_
     producer.flushing = lambda: configs[0]["error_cb"](CUT_OFF)
     assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
     assert calls == ["flush", "abort"]
+
+
+def test_a_producer_that_lost_its_brokers_while_it_sends_offsets_is_left_behind(watchdog: Watchdog) -> None:
+    configs: list[dict[str, Any]] = []
+    transactions, calls = begun(watchdog, configs)
+    producer: Any = transactions._producer
+    returns = threading.Event()
+
+    def hang() -> None:
+        configs[0]["error_cb"](CUT_OFF)
+        returns.wait()
+
+    producer.sending_offsets = hang
+    assert transactions.commit(OFFSETS, "meta") is Outcome.ABORTED
+    assert calls == ["flush", "init"]  # neither purged nor closed: both wait for the call
+    assert transactions.rebuilt == 1
+    calls.clear()
+    transactions.send("t", blobs([b"k"]), blobs([b"v"]), None, None)
+    assert transactions.commit(OFFSETS, "meta") is Outcome.COMMITTED
+    assert calls == ["begin", "produce", "flush", SENT, "commit"]
+    returns.set()
 
 
 def test_the_loss_of_one_broker_is_left_to_the_client(watchdog: Watchdog) -> None:
