@@ -48,7 +48,7 @@ sim: setup ## one simulated run; SEED=… decides everything in it
 	@$(BIN)/stream-infer sim --seed $(SEED)
 
 test-long: setup ## the tests of minutes: faults on a real Kafka, many seeds
-	@$(BIN)/python -m pytest -m slow --timeout 1800
+	@$(BIN)/python -m pytest -m slow --timeout 1800 -n 2 --dist worksteal
 
 bench-%: setup ## one benchmark by name, its figures on stdout
 	@$(BIN)/python -m benchmarks.$*

@@ -34,7 +34,7 @@ FOLDER = Path("topologies")
 SMALL = sorted(path.parent.name for path in FOLDER.glob(f"*/{FILE}"))
 # Three hours of event time: time enough to learn, and for the steps of a canary.
 SIZES = ["--rate", "0.06", "--duration-s", "10800"]
-LONGER = {"payments", "pipeline", "shadow"}  # the others have what is in these
+LONGER = {"payments", "pipeline", "shadow", "explain", "online_store"}  # the others, and tests of their own, have what is in these
 
 
 @dataclass(frozen=True)
