@@ -1,4 +1,4 @@
-"""attribution.asking: perturbed rows of many predictions go through a model together. coalitions → *asking* → shapley, lime."""
+"""attribution.asking: perturbed rows of many predictions go through a model together. coalitions → *asking* → attribute."""
 
 from __future__ import annotations
 

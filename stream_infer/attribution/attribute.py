@@ -1,4 +1,4 @@
-"""attribution.attribute: answers of a model attributed to its inputs, by whichever method. shapley, lime → *attribute* → edge, sim.
+"""attribution.attribute: answers of a model attributed to its inputs, by whichever method. game, gradients → *attribute* → edge, sim.
 
 Whatever the method, parts are counted against a baseline and should add up to answer less baseline answer; what they leave is told.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.attribution.asking import ROWS_AT_ONCE, Asking
+from stream_infer.attribution.game import Game
 from stream_infer.attribution.gradients import Gradients, integrated, linear, linear_gradients
-from stream_infer.attribution.lime import lime
 from stream_infer.attribution.result import Attributions
 from stream_infer.attribution.settings import Asked, AttributionSettings
-from stream_infer.attribution.shapley import shapley
 from stream_infer.models.base import Differentiable, Model, model_error
 from stream_infer.models.linear import LinearModel
 from stream_infer.records import Floats, Hashes, Ints, Matrix
@@ -50,10 +49,10 @@ def attribution_of(
     if method == "integrated_gradients":
         by_column = integrated(_gradients(model), x, baseline, settings.output, settings.steps, rows_at_once)
         parts = _together(by_column, starts)
-    elif method == "shap":
-        parts = shapley(asking, x, baseline, starts, keys, settings, full, none)
     else:
-        parts = lime(asking, x, baseline, starts, keys, settings)
+        games = [Game.of(settings, len(starts), int(key)) for key in keys]
+        answers = asking.of_masks(x, baseline, [game.masks for game in games], starts)
+        parts = np.stack([game.parts(said, own, none) for game, said, own in zip(games, answers, full.tolist(), strict=True)])
     return Attributions(method, "answer", parts, full, np.full(len(x), none))
 
 

@@ -1,4 +1,4 @@
-"""attribution.coalitions: which inputs of a row stay, in each perturbed row. hashing → *coalitions* → shapley, lime.
+"""attribution.coalitions: which inputs of a row stay, in each perturbed row. hashing → *coalitions* → game.
 
 A coalition is a row of a mask: True where an input keeps its value. What is drawn is a function of the prediction's key and the seed.
 """

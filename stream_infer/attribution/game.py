@@ -1,7 +1,7 @@
-"""attribution.game: which rows one explanation asks about, apart from who answers them. coalitions → *game* → flow.
+"""attribution.game: which rows one explanation asks about, apart from who answers them. shapley, lime → *game* → attribute, flow.
 
-For whoever cannot hand over a model, because what answers is many of them: rows are made from the masks, and what was said of them goes
-back. `shap` and `lime` only; the other methods look into a model.
+Rows are made from the masks, and what was said of them goes back: by a model, or by many of them that answer together. `shap` and `lime`
+only; the other methods look into a model.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from stream_infer.attribution import lime, shapley
 from stream_infer.attribution.coalitions import near_masks, shapley_masks
 from stream_infer.attribution.settings import AttributionSettings
+from stream_infer.models.base import model_error
 from stream_infer.records import Bools, Floats
 
 
@@ -26,12 +27,15 @@ class Game:
 
     @staticmethod
     def of(settings: AttributionSettings, groups: int, key: int) -> Game:
-        """What to ask of a row with so many inputs. key: what chance depends on, hash64 of the prediction's id."""
+        """What to ask of a row with so many inputs. key: what chance depends on, hash64 of the prediction's id. ModelError."""
         method = method_of(settings)
         if method == "lime":
             return Game(method, near_masks(groups, settings.samples, key, settings.seed), np.zeros(0))
         if groups == 1:  # the row itself and the baseline say it all
             return Game(method, np.zeros((0, 1), dtype=np.bool_), np.zeros(0))
+        if settings.samples < min(2 * groups, 2**groups - 2 if groups < 60 else 2 * groups):
+            got, fix = f"{settings.samples} samples for {groups} inputs", f"write `samples: {2 * groups}` or more"
+            raise model_error("too few samples for Shapley values", "explanation", got=got, expected=f"at least {2 * groups}", fix=fix)
         return Game(method, *shapley_masks(groups, settings.samples, key, settings.seed))
 
     def parts(self, said: Floats, full: float, none: float) -> Floats:
