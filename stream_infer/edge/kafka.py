@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from stream_infer.edge import kafka_client, kafka_consume
 from stream_infer.edge.kafka_client import KafkaSettings
@@ -155,6 +156,8 @@ class KafkaTransport:
     def poll(self, rows_max: int, wait_ms: int) -> list[Fetched]:
         """What is there, followed partitions first; waits only when nothing is. Serves the group: ownership is told inside."""
         self._complaints.raise_if_any()
+        if self._complaints.misses_topic:
+            self._look_for_topics()
         followed = self._follower.take(rows_max, 0) if self._follower else []
         if not self._topics:
             return followed or (self._follower.take(rows_max, wait_ms) if self._follower else [])
@@ -298,6 +301,13 @@ class KafkaTransport:
     def producers_rebuilt(self) -> int:
         """How often the end of a transaction was unknown and a new producer took over."""
         return self._sender.rebuilt
+
+    def _look_for_topics(self) -> None:
+        """EnvironmentMissing when one that we read was deleted: the group would just give nothing of it any more, without a word."""
+        self._complaints.misses_topic = False
+        for topic in sorted({*self._topics, *(name for name, _ in self._follower.placed())}):
+            with suppress(KafkaException):  # nobody to ask
+                self.partitions(topic)
 
     def _disown(self, taken: Sequence[Any]) -> None:
         gone = _plain(taken)

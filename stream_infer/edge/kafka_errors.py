@@ -160,15 +160,20 @@ def explained(error: KafkaError, where: str) -> StreamInferError:
 
 
 class Complaints:
-    """What the clients' own threads report. Called with each error; a lasting one is kept until raise_if_any()."""
+    """What the clients' own threads report. Called with each error; a lasting one is kept until raise_if_any().
+
+    misses_topic: something was said not to be there, which its broker knows better; whoever asks it takes the word back.
+    """
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._lasting: StreamInferError | None = None
+        self.misses_topic = False
 
     def __call__(self, error: KafkaError) -> None:
         """Take an error in, as librdkafka's error_cb."""
         log.warning("%s: %s: %s", self._bootstrap, error.name(), error.str())
+        self.misses_topic |= is_unknown(error)
         if error.code() in _DENIED:
             self._lasting = explained(error, self._bootstrap)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from stream_infer.edge.kafka_errors import Verdict, error_of, explained, fenced, is_lasting, verdict
+from stream_infer.edge.kafka_errors import Verdict, error_of, explained, fenced, is_lasting, is_unknown, verdict
 from stream_infer.edge.kafka_hanging import LeftBehindError, or_left_behind
 from stream_infer.edge.kafka_markers import MarkersPause
 from stream_infer.edge.kafka_native import Native
@@ -60,6 +60,7 @@ class Transactions:
         self._watchdog = watchdog
         self._open = False
         self._doomed = ""  # why the open transaction can only abort
+        self._topics: set[str] = set()  # written to so far
         self._markers = MarkersPause()
         self.rebuilt = 0  # how often the producer was made anew
         self._producer = self._made()
@@ -75,6 +76,7 @@ class Transactions:
     ) -> None:
         """Queue records in the open transaction, which begins if there is none. What cannot be queued dooms the transaction."""
         self._begin()
+        self._topics.add(topic)
         if self._doomed:
             return
         try:
@@ -173,8 +175,17 @@ class Transactions:
         log.warning("%s: %s; the transaction is aborted", what, error.str())
         outcome = self.abort()
         if is_lasting(error):
-            raise explained(error, what)
+            missing = self._missing() if is_unknown(error) else []
+            raise explained(error, f"writing to {', '.join(missing)}" if missing else what)
         return outcome
+
+    def _missing(self) -> list[str]:
+        """Topics that were written to and are not there, where the broker says so."""
+        try:
+            known = self._producer.list_topics(timeout=ASK_S).topics  # all of them: asked for one, a broker may make it
+        except KafkaException:
+            return []
+        return sorted(self._topics - set(known))
 
     def _heard(self, error: KafkaError) -> None:
         """What the client's threads report, told in poll().

@@ -297,6 +297,23 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(broker: Broker, topic: s
     assert "the topic made anew?" in str(found.value)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("stream", "says"), [("events", "is not there"), ("predictions", "no such topic or partition")])
+def test_a_topic_that_is_deleted_meanwhile_is_named(broker: Broker, topic: str, tmp_path: Path, stream: str, says: str) -> None:
+    """After a minute: so long the client waits for it to come back. An input that is gone is taken from the group without a word."""
+    case = score_case(broker.bootstrap, tmp_path, topic)
+    with running(case) as process:
+        case.send("events", [event_row(event(0))])
+        wait_until(lambda: len(case.predictions()) == 1, "answered")
+        delete_topics(broker.bootstrap, [case.topic(stream)], {})
+        if stream == "predictions":
+            case.send("events", [event_row(event(1))])
+        wait_until(lambda: process.poll() is not None, "the process ends", timeout_s=90)
+        assert process.returncode == 69
+        said = process.stderr_text()
+        assert any(case.topic(stream) in line and says in line for line in said.splitlines()), said
+
+
 def test_of_two_processes_with_one_slot_the_older_ends_and_says_why(broker: Broker, topic: str, tmp_path: Path) -> None:
     case = score_case(broker.bootstrap, tmp_path, topic)
     with running(case) as older:
