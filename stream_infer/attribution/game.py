@@ -33,7 +33,7 @@ class Game:
             return Game(method, near_masks(groups, settings.samples, key, settings.seed), np.zeros(0))
         if groups == 1:  # the row itself and the baseline say it all
             return Game(method, np.zeros((0, 1), dtype=np.bool_), np.zeros(0))
-        if settings.samples < min(2 * groups, 2**groups - 2 if groups < 60 else 2 * groups):
+        if settings.samples < (2 * groups if groups > 2 else 2):  # of two inputs there are but two coalitions
             got, fix = f"{settings.samples} samples for {groups} inputs", f"write `samples: {2 * groups}` or more"
             raise model_error("too few samples for Shapley values", "explanation", got=got, expected=f"at least {2 * groups}", fix=fix)
         return Game(method, *shapley_masks(groups, settings.samples, key, settings.seed))

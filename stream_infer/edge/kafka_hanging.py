@@ -40,10 +40,5 @@ def or_left_behind(call: Callable[[], None], cut_off: Callable[[], bool]) -> Non
         if now > until:
             raise LeftBehindError
         if cut_off():
-            until = min(until, now + CUT_OFF_S)
-            cut_off = _no
+            until = min(until, now + CUT_OFF_S)  # of the first time: later ones are later
     done.result()
-
-
-def _no() -> bool:
-    return False
