@@ -100,9 +100,11 @@ def test_what_the_broker_refuses_fails_the_commit_with_the_reason(cluster: Kafka
 
 
 def test_a_failed_commit_leaves_nothing_for_the_next(cluster: KafkaCluster) -> None:
-    topic, transport = cluster.topic("t"), cluster.transport(guarantee="at_least_once")
-    transport.produce(topic, blobs([b"k"]), blobs([b"v"]), partition=5)
-    with pytest.raises(EnvironmentMissing, match="no such topic or partition"):
+    """Refused by the broker, so heard by the commit: a partition that is not there may be told by produce() already."""
+    topic, transport = f"{cluster.prefix}-small", cluster.transport(guarantee="at_least_once")
+    create_topics(cluster._bootstrap, {topic: 1}, {"max.message.bytes": "2000"})
+    transport.produce(topic, blobs([b"k"]), blobs([np.random.default_rng(4).bytes(9000)]), partition=0)
+    with pytest.raises(EnvironmentMissing, match="a record is too large"):
         transport.commit({})
     transport.produce(topic, blobs([b"k"]), blobs([b"w"]), partition=0)
     transport.abort()  # taken back, unless it is under way already
