@@ -103,6 +103,7 @@ class KafkaTransport:
         """Become a member of the group for these topics; what it owns is told in poll()."""
         self._topics = tuple(topics)
         self._presence.begin()
+        self._admission.begin()
         tell_session(self._settings)
 
         def on_assign(_: Consumer, given: list[TopicPartition]) -> None:

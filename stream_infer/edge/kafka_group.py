@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -27,6 +26,7 @@ from stream_infer.errors import EnvironmentMissing
 ASK_S = 5.0
 LOOK_S = 1.0
 OUTSIDE_S_MAX = 45.0  # of a session or an outage that ended, members came back after 3 to 15 s
+AGAIN_S = 15.0  # … so a member that was outside during an outage is given as long once it is over
 
 
 class Admission:
@@ -37,26 +37,48 @@ class Admission:
     has an id, so there nothing is seen.
     """
 
-    def __init__(self, settings: KafkaSettings, on_stall: Callable[[str, float], None], outside_s_max: float = OUTSIDE_S_MAX) -> None:
-        self._settings = settings
-        self._on_stall = on_stall
-        self._outside_s_max = outside_s_max
-        self._inside_at = self._looked_at = time.monotonic()
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        on_stall: Callable[[str, float], None],
+        outside_s_max: float = OUTSIDE_S_MAX,
+        again_s: float = AGAIN_S,
+    ) -> None:
+        self._settings, self._on_stall = settings, on_stall
+        self._outside_s_max, self._again_s = outside_s_max, again_s
+        self.begin()
+
+    def begin(self) -> None:
+        """It asks to be let in from now on."""
+        self._inside_at = self._look_at = time.monotonic()
+        self._answered = False  # whether brokers answered though it had been outside for too long
 
     def look(self, consumer: Consumer, *, owns: bool) -> None:
         """Now and then. owns: whether any partition is its own, which says that it is inside."""
         now = time.monotonic()
         if owns:
-            self._inside_at = now
-        elif now - self._looked_at >= LOOK_S:
-            self._looked_at = now
+            self._inside_at, self._answered = now, False
+        elif now >= self._look_at:
+            self._look_at = now + LOOK_S
             if consumer.memberid():  # it has asked to be let in, or is
-                self._inside_at = now
+                self._inside_at, self._answered = now, False
             elif now - self._inside_at >= self._outside_s_max:
-                outside_s, self._inside_at = now - self._inside_at, now
-                with suppress(EnvironmentMissing):  # an outage: it goes on waiting
-                    check_connection(self._settings.bootstrap, self._settings.client, ASK_S)
-                    self._on_stall("joining the group", outside_s)
+                self._doubt(now - self._inside_at)
+
+    def _doubt(self, outside_s: float) -> None:
+        """Twice, for brokers that answer may have come back just now."""
+        told, self._answered = self._answered, self._answer()
+        self._look_at = time.monotonic() + self._again_s
+        if told and self._answered:
+            self.begin()
+            self._on_stall("joining the group", outside_s)
+
+    def _answer(self) -> bool:
+        try:
+            check_connection(self._settings.bootstrap, self._settings.client, ASK_S)
+        except EnvironmentMissing:  # an outage: it goes on waiting
+            return False
+        return True
 
 
 class Presence:

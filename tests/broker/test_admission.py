@@ -16,6 +16,7 @@ from stream_infer.edge.topics import create_topics
 from tests.support_run import wait_until
 
 OUTSIDE_S_MAX = 0.5
+AGAIN_S = 0.5
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def looking(bootstrap: str, consumer: Consumer, *, owns: bool) -> list[tuple[str
     """What was told within some looks."""
     told: list[tuple[str, float]] = []
     settings = KafkaSettings(bootstrap, "outside", "outside.0")
-    admission = Admission(settings, lambda what, seconds: told.append((what, seconds)), OUTSIDE_S_MAX)
-    until = time.monotonic() + 3 * LOOK_S
+    admission = Admission(settings, lambda what, seconds: told.append((what, seconds)), OUTSIDE_S_MAX, AGAIN_S)
+    until = time.monotonic() + 4 * LOOK_S
 
     def looked() -> bool:
         admission.look(consumer, owns=owns)
@@ -42,9 +43,10 @@ def looking(bootstrap: str, consumer: Consumer, *, owns: bool) -> list[tuple[str
 
 
 def test_who_stays_outside_is_told(broker: Broker, outside: Consumer) -> None:
+    """By the second look that is too late: the broker may have come back just before the first."""
     [(what, seconds)] = looking(broker.bootstrap, outside, owns=False)
     assert what == "joining the group"
-    assert seconds >= OUTSIDE_S_MAX
+    assert seconds >= OUTSIDE_S_MAX + AGAIN_S
 
 
 def test_who_owns_something_is_inside(broker: Broker, outside: Consumer) -> None:
