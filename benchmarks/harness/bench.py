@@ -68,7 +68,7 @@ def main(bench: Bench, arguments: Sequence[str] | None = None) -> int:
     chosen = {fmt: chosen_cases(bench, fmt, wanted.cases) for fmt in formats}
     if wanted.list:
         for case in chosen[formats[0]]:
-            print(f"{case.name:<18}{case.title}" + (f" (absent: {case.absent})" if case.absent else ""))
+            print(f"{case.name:<20}{case.title}" + (f" (absent: {case.absent})" if case.absent else ""))
         return 0
     result: dict[str, Any] = {"benchmark": bench.name, "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
     result |= {"n": wanted.n, "partitions": wanted.partitions, "commit_ms": wanted.commit_ms, "formats": {}}

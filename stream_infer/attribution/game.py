@@ -33,9 +33,10 @@ class Game:
             return Game(method, near_masks(groups, settings.samples, key, settings.seed), np.zeros(0))
         if groups == 1:  # the row itself and the baseline say it all
             return Game(method, np.zeros((0, 1), dtype=np.bool_), np.zeros(0))
-        if settings.samples < (2 * groups if groups > 2 else 2):  # of two inputs there are but two coalitions
-            got, fix = f"{settings.samples} samples for {groups} inputs", f"write `samples: {2 * groups}` or more"
-            raise model_error("too few samples for Shapley values", "explanation", got=got, expected=f"at least {2 * groups}", fix=fix)
+        least = 2 * groups if groups > 2 else 2  # of two inputs there are but two coalitions
+        if settings.samples < least:
+            got, fix = f"{settings.samples} samples for {groups} inputs", f"write `samples: {least}` or more"
+            raise model_error("too few samples for Shapley values", "explanation", got=got, expected=f"at least {least}", fix=fix)
         return Game(method, *shapley_masks(groups, settings.samples, key, settings.seed))
 
     def parts(self, said: Floats, full: float, none: float) -> Floats:

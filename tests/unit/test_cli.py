@@ -13,36 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 
 from stream_infer import cli
-from stream_infer.cli import load_plan, main
+from stream_infer.cli import load_plan
 from stream_infer.models.linear import LinearModel
 from tests import admitted
-from tests.support_run import LINEAR, Case, event, score_case, twice
+from tests.support_cli import Said, use, with_tests
+from tests.support_run import LINEAR, Case, twice
 
 ROOT = Path(__file__).parents[2]
 FLIGHTS = ROOT / "topologies" / "flights" / "flights.yaml"
-Said = tuple[int, str, str]
-
-
-@pytest.fixture
-def case(tmp_path: Path) -> Case:
-    return score_case("127.0.0.1:1", tmp_path, "cli", topics=False)
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """(exit code, stdout, stderr) of a command."""
-
-    def called(*arguments: object) -> Said:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as ended:  # argparse
-            code = int(ended.code or 0)
-        return (code, *capsys.readouterr())
-
-    return called
 
 
 # ------------------------------------------------------------------------------------------------------------------ check
@@ -142,56 +122,7 @@ def test_a_reader_that_goes_away_is_no_error(case: Case) -> None:
         assert (process.wait(30), process.stderr.read()) == (141, b"")
 
 
-# ------------------------------------------------------------------------------------------------------------------- test
-
-TESTS = """\
-tests:
-  - name: twice and one
-    given: {{events: [{row}]}}
-    expect: {{predictions: [{{prediction_id: e4, answer: {{near: {answer}, within: 0.001}}}}]}}
-"""
-
-
-def with_tests(case: Case, answer: float) -> None:
-    row = str(event(4)).replace("'", "")
-    case.path.write_text(case.path.read_text() + TESTS.format(row=row, answer=answer))
-
-
-def test_a_test_that_holds(call: Callable[..., Said], case: Case) -> None:
-    with_tests(case, 9.0)
-    assert call("test", case.path) == (0, "cli: twice and one: ok\n", "")
-
-
-def test_a_test_that_fails_shows_the_nearest_row(call: Callable[..., Said], case: Case) -> None:
-    with_tests(case, 10.0)
-    code, out, _ = call("test", case.path)
-    assert code == 1
-    assert out.startswith("cli: twice and one: FAILED\n    predictions: no row is like {'prediction_id': 'e4'")
-    assert "nearest: {'prediction_id': 'e4', 'answer': 9.0}" in out
-
-
-def test_no_tests_are_said_to_be_none(call: Callable[..., Said], case: Case) -> None:
-    assert call("test", case.path) == (0, "cli: no tests\n", "")
-
-
-def test_a_test_of_an_admitted_class(call: Callable[..., Said], case: Case) -> None:
-    use(case, "{kind: torch, class: moody, artifact: twice.safetensors, inputs: [amount]}", admitted.Moody())
-    with_tests(case, 9.0)
-    assert call("test", case.path, "--admit", "tests.admitted") == (0, "cli: twice and one: ok\n", "")
-    code, _, err = call("test", case.path)
-    assert code == 1
-    assert "the class of the model is not registered\n    got:      moody\n    expected: mlp\n" in err
-
-
 # -------------------------------------------------------------------------------------------------------------------- run
-
-
-def use(case: Case, model: str, module: admitted.Twice | None = None) -> None:
-    """Another model in the topology; with a module, its weights in the file."""
-    case.path.write_text(case.path.read_text().replace(LINEAR, model))
-    if module is not None:
-        data = safetensors.torch.save(module.state_dict(), metadata={"columns": '["amount"]'})
-        (case.folder / "twice.safetensors").write_bytes(data)
 
 
 def spoil(how: str, case: Case) -> None:
