@@ -199,16 +199,19 @@ def producer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatis
         "retry.backoff.max.ms": 50,
         "delivery.timeout.ms": settings.transaction_timeout_ms,  # must not exceed the transaction's
     }
-    if settings.guarantee == "exactly_once":
+    exactly_once = settings.guarantee == "exactly_once"
+    if exactly_once:
         ours |= {"transactional.id": settings.transactional_id, "transaction.timeout.ms": settings.transaction_timeout_ms}
     defaults = {
-        # A chunk's answers come together, so little is gained by waiting for more; 0 costs the broker twice the CPU. At 200 records/s, at
-        # least once: p50 9.4 → 5.4 ms against 5 ms, at 30,000/s the same; a commit flushes without waiting for it.
-        "linger.ms": 1,
+        # At least once: a chunk's answers come together, so little is gained by waiting for more; 0 costs the broker twice the CPU. At 200
+        # records/s p50 9.4 → 5.4 ms against 5 ms, at 30,000/s the same. In a transaction nothing is seen before its end, which begins with
+        # a flush, and that waits for nobody: full batches cost 8 % less here and 10 % less in the broker than those of 1 ms.
+        "linger.ms": 50 if exactly_once else 1,
         "batch.size": 262_144,
         "batch.num.messages": 10_000,
         "compression.type": "lz4",  # halves the broker's CPU for nothing measurable here
-        "queue.buffering.max.messages": 100_000,
+        # Reports of transactional records are heard when it ends (see kafka_send), so the queue holds all that one sends.
+        "queue.buffering.max.messages": 300_000 if exactly_once else 100_000,
         "queue.buffering.max.kbytes": 131_072,
         # What a broker takes by default; librdkafka's 1,000,000 would refuse a repartitioned row of that size for its few bytes more.
         "message.max.bytes": 1_048_576,

