@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_infer.codec.schema import RecordSchema
-from stream_infer.records import Ints, Rejected, Text
+from stream_infer.jit import byte_at, half_at, jit, place_of
+from stream_infer.records import Bytes, Ints, Rejected, Text, plain, sealed
 
 FRAMINGS = ("confluent", "header", "bare")
 HEADER_NAME = "__value_schema_id"
 PREFIX_BYTES = 5
 _HEADER_MAGIC = b"\x01"
-_PLACES = np.arange(PREFIX_BYTES, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -72,12 +72,29 @@ def split_prefix(values: Text) -> Framed:
 
 def _alike(values: Text) -> int | None:
     """The schema's id where all records have the same sound prefix, as they nearly always do: then nothing is to be told apart."""
-    if not len(values) or values.size.min() < PREFIX_BYTES:
+    if not len(values):
         return None
-    prefixes = values.blob[values.start[:, None] + _PLACES]
-    if prefixes[0, 0] or (prefixes != prefixes[0]).any():
-        return None
-    return int.from_bytes(prefixes[0, 1:].tobytes(), "big")
+    code = int(_shared_code(sealed(values.blob), plain(values.start), plain(values.size)))
+    return None if code < 0 else code
+
+
+@jit
+def _shared_code(blob: Bytes, start: Ints, size: Ints) -> np.int64:
+    """-1 where there is none, or a record lies outside of the block."""
+    first, room = place_of(blob), len(blob) - PREFIX_BYTES
+    code = np.uint64(0)
+    for row in range(len(start)):
+        if size[row] < PREFIX_BYTES or start[row] < 0 or start[row] > room:
+            return np.int64(-1)
+        place = first + start[row]
+        if row == 0:
+            code = half_at(place + 1)
+        if byte_at(place) != 0 or half_at(place + 1) != code:
+            return np.int64(-1)
+    number = np.int64(0)
+    for place in range(1, PREFIX_BYTES):  # big-endian
+        number = number << 8 | byte_at(first + start[0] + place)
+    return number
 
 
 def split_headers(values: Text, headers: Sequence[Sequence[tuple[str, bytes]]] | None, guids: Mapping[bytes, int]) -> Framed:

@@ -6,13 +6,16 @@ Training rows and live rows go through this same function.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_infer.errors import ModelError
+from stream_infer.features.filling import Filling
 from stream_infer.features.settings import WIDE, Input
 from stream_infer.features.wide import fill, finite_rows, gap
 from stream_infer.hashing import hash64, words_at
-from stream_infer.records import Bools, Bytes, Column, Floats, Lists, Matrix, Numbers, Text
+from stream_infer.records import Bools, Bytes, Column, Lists, Matrix, Numbers, Text
 
+CELLS = ("number", "is_missing")  # kinds that take one number of a row
 _KINDS = {Numbers: "a number", Text: "a text", Lists: "a list"}
 _TYPES: dict[str, tuple[type[Numbers] | type[Text] | type[Lists], ...]] = {
     "number": (Numbers,),
@@ -36,6 +39,14 @@ class Vectoriser:
         for entry in inputs:
             if entry.kind not in _TYPES:
                 raise ModelError(f"input `{entry.field}`: got kind {entry.kind}, expected one of: {', '.join(_TYPES)}")
+        placed = list(zip(inputs, (np.cumsum(self._widths) - self._widths).tolist(), self._widths, strict=True)) if inputs else []
+        self._others = [(entry, at, at + width) for entry, at, width in placed if entry.kind not in CELLS]
+        cells = [(entry, at) for entry, at, _ in placed if entry.kind in CELLS]
+        # Of the entries of one field that wants most of it: what is asked for a number must be one.
+        self._cells = {entry.field: entry for entry, _ in sorted(cells, key=lambda cell: cell[0].kind == "number")}
+        sources = list(self._cells)
+        lines = [(sources.index(entry.field), at, entry.kind == "is_missing") for entry, at in cells]
+        self._filling = Filling(lines, [np.nan if entry.missing is None else entry.missing for entry, _ in cells])
 
     def matrix(self, columns: dict[str, Column]) -> Matrix:
         """float32[n, len(self.columns)], C-contiguous. columns: name → column, all of n rows; others than the inputs are left alone.
@@ -49,24 +60,16 @@ class Vectoriser:
         rows = len(next(iter(columns.values()))) if columns else 0
         alone = len(self.inputs) == 1 and self.inputs[0].kind in WIDE  # then every cell is written anyway
         out = (np.empty if alone else np.zeros)((rows, len(self.columns)), dtype=np.float32)
-        numbers: dict[str, Floats] = {}
-        at = 0
-        for entry, width in zip(self.inputs, self._widths, strict=True):
+        for entry, at, after in self._others:
             column = _column(entry, columns)
             if entry.kind == "one_hot":
                 assert isinstance(column, Text)
-                self._choices[entry].mark(column, out[:, at : at + width])
+                self._choices[entry].mark(column, out[:, at:after])
             elif entry.kind in WIDE:
-                fill(entry, column, out[:, at : at + width])
-            elif entry.kind == "output":
-                _fill_output(entry, column, out[:, at : at + width])
-            elif entry.kind == "is_missing":
-                out[:, at] = _missing(entry, column, numbers)
+                fill(entry, column, out[:, at:after])
             else:
-                assert isinstance(column, Numbers)
-                with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, see `incomplete`
-                    out[:, at] = _filled(entry, column, numbers)
-            at += width
+                _fill_output(entry, column, out[:, at:after])
+        self._filling.into(out, [_floats(_column(entry, columns)) for entry in self._cells.values()])
         return out
 
     def incomplete(self, matrix: Matrix) -> Bools:
@@ -139,18 +142,8 @@ def _fill_output(entry: Input, column: Column, out: Matrix) -> None:
         out[np.isnan(out)] = entry.missing
 
 
-def _floats(entry: Input, column: Numbers, numbers: dict[str, Floats]) -> Floats:
-    if entry.field not in numbers:
-        numbers[entry.field] = column.floats()
-    return numbers[entry.field]
-
-
-def _filled(entry: Input, column: Numbers, numbers: dict[str, Floats]) -> Floats:
-    value = _floats(entry, column, numbers)
-    return value if entry.missing is None else np.where(np.isnan(value), entry.missing, value)
-
-
-def _missing(entry: Input, column: Column, numbers: dict[str, Floats]) -> Bools:
+def _floats(column: Column) -> NDArray[np.generic]:
+    """Numbers as they are, NaN where absent; of other columns 0 where there is something."""
     if isinstance(column, Numbers):
-        return np.isnan(_floats(entry, column, numbers))
-    return np.zeros(len(column), dtype=np.bool_) if column.valid is None else ~column.valid
+        return column.values if column.valid is None else column.floats()
+    return np.zeros(len(column)) if column.valid is None else np.where(column.valid, 0.0, np.nan)

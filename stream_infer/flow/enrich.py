@@ -187,8 +187,8 @@ def _interleaved(
 
 
 def _add(flowing: Flowing, names: tuple[str, ...], features: Floats) -> None:
-    for column, name in enumerate(names):
-        flowing.columns[name] = Numbers(np.ascontiguousarray(features[:, column]))
+    for name, column in zip(names, np.ascontiguousarray(features.T), strict=True):
+        flowing.columns[name] = Numbers(column)
 
 
 def numbers(column: Column) -> Floats:

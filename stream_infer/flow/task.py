@@ -260,11 +260,9 @@ class Task:
     def checkpoint(self) -> tuple[list[Command], dict[Partition, int]]:
         """Changelog records of what changed since the last one, and the group's offsets. Only between chunks."""
         assert not self.busy, f"task {self.id}: checkpoint within a chunk"
-        keys, values = [], []
-        for name, store in self.work.stores.items():
-            changed, packed = store.changes()
-            keys.append(with_prefix(name.encode() + b"\x00", changed))
-            values.append(packed)
+        changes = [(name, *store.changes()) for name, store in self.work.stores.items()]
+        keys = [with_prefix(name.encode() + b"\x00", changed) for name, changed, _ in changes if len(changed)]
+        values = [packed for _, changed, packed in changes if len(changed)]
         self.saved = self._positions()
         keys.append(pack_text([TASK_KEY]))
         values.append(pack_text([self.saved]))
