@@ -48,7 +48,7 @@ stages:
     carry: [{carry}]
     guarantee: {BENCH_GUARANTEE}
     commit_interval_ms: {BENCH_COMMIT_MS}
-client: {{message.max.bytes: {bytes}}}
+client: {{message.max.bytes: {bytes}, compression.type: none}}  # as the others
 """
 IN_FLIGHT_BYTES = 100_000_000
 

@@ -188,6 +188,26 @@ class Lists:
 Column = Numbers | Text | Lists
 
 
+@dataclass(frozen=True, slots=True)
+class Same:
+    """One value in every row, never absent, as Python has it: a bool, number, text, bytes or list of numbers."""
+
+    value: object
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def spread(self) -> Column:
+        """The column."""
+        value, first = self.value, np.zeros(self.rows, dtype=np.int64)
+        if isinstance(value, str | bytes):
+            return Text.of([value], is_bytes=isinstance(value, bytes)).take(first)
+        if isinstance(value, list):
+            return Lists(np.array(value), first, np.full(self.rows, len(value), dtype=np.int64))
+        return Numbers(np.full(self.rows, value))
+
+
 def _sizes(column: Text | Lists) -> Ints:
     """The sizes, 0 where a row is absent: such spans mean nothing."""
     return column.size if column.valid is None else column.size * column.valid

@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.codec.schema import FieldSchema
-from stream_infer.jit import jit, place_of, put_byte, put_half, put_word
+from stream_infer.jit import copy, jit, place_of, put_byte, put_half, put_word
 from stream_infer.records import Bytes, Ints
 
 # What a field is to the kernels (a constant of another module would stay in the kept machine code when it changes there).
-BOOLEAN, VARINT, FLOAT, DOUBLE, SPAN, FIXED, ARRAY = range(7)
+BOOLEAN, VARINT, FLOAT, DOUBLE, SPAN, FIXED, ARRAY, SAME = range(8)
 KINDS = {"boolean": BOOLEAN, "int": VARINT, "long": VARINT, "enum": VARINT, "float": FLOAT, "double": DOUBLE} | {
     "string": SPAN, "bytes": SPAN, "fixed": FIXED, "array": ARRAY,
 }  # fmt: skip
 # The columns of a program: what the field is; the union's byte where the value is absent and where it is there (-1: no union); the
-# first plane of its values; that of its mask.
+# first plane of its values; that of its mask. Of SAME: where its bytes begin, and how many they are.
 _KIND, _ABSENT, _THERE, _PLANE, _MASK = range(5)
+_FROM, _BYTES = _THERE, _PLANE
 
 
 def program(fields: Sequence[FieldSchema]) -> tuple[NDArray[np.int64], int]:
@@ -43,6 +44,23 @@ def program(fields: Sequence[FieldSchema]) -> tuple[NDArray[np.int64], int]:
             line[_MASK] = planes
             planes += 1
     return out, planes
+
+
+def with_same(lines: NDArray[np.int64], same: Sequence[tuple[int, bytes]]) -> NDArray[np.int64]:
+    """The program where some fields, by their numbers and ascending, are the same bytes in all rows; neighbours are written as one."""
+    if not same:
+        return lines
+    out, kept = lines.copy(), np.ones(len(lines), dtype=np.bool_)
+    at, head, last = 0, 0, -2
+    for number, piece in same:
+        if number == last + 1:
+            out[head, _BYTES] += len(piece)
+            kept[number] = False
+        else:
+            head = number
+            out[head] = SAME, -1, at, len(piece), 0
+        at, last = at + len(piece), number
+    return out[kept]
 
 
 @jit
@@ -87,6 +105,8 @@ def _bytes_of(lines: NDArray[np.int64], planes: NDArray[np.int64], row: int) -> 
             total += 4
         elif kind == BOOLEAN:
             total += 1
+        elif kind == SAME:
+            total += lines[place, _BYTES]
         else:
             value = planes[plane, row]
             if kind != FIXED:
@@ -101,11 +121,11 @@ def _bytes_of(lines: NDArray[np.int64], planes: NDArray[np.int64], row: int) -> 
 
 
 @jit
-def write_records(lines: NDArray[np.int64], planes: NDArray[np.int64], prefix: Bytes) -> Bytes:
+def write_records(lines: NDArray[np.int64], planes: NDArray[np.int64], prefix: Bytes, same: Bytes) -> Bytes:
     """The records end to end, each behind the prefix; their starts and sizes, and where texts and items go, are written to the planes.
 
-    lines: a program; planes: int64[p, n], of which a number fills its plane with its value (floats with their bits). Nothing is
-    written where a size is negative.
+    lines: a program; planes: int64[p, n], of which a number fills its plane with its value (floats with their bits); same: what the
+    lines of SAME point into. Nothing is written where a size is negative.
     """
     rows = planes.shape[1]
     total = 0
@@ -131,6 +151,10 @@ def write_records(lines: NDArray[np.int64], planes: NDArray[np.int64], prefix: B
                 at += 1
                 if not there:
                     continue
+            if kind == SAME:
+                copy(at, place_of(same) + lines[place, _FROM], lines[place, _BYTES])
+                at += lines[place, _BYTES]
+                continue
             value = planes[plane, row]
             if kind == DOUBLE:
                 put_word(at, np.uint64(value))

@@ -11,19 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.codec.schema import INT_LIMITS, NUMBER_DTYPES, FieldSchema, RecordSchema
-from stream_infer.records import Column, Lists, Numbers, Text
+from stream_infer.records import Column, Lists, Numbers, Same, Text
 
 
 def checked(schema: RecordSchema, columns: Mapping[str, Column]) -> tuple[list[Column], int]:
     """The schema's columns in its order, numbers in its dtypes, and the number of rows. Other columns are ignored."""
+    rows = rows_of(schema, columns)
+    return [checked_column(field, columns[field.name], rows) for field in schema.fields], rows
+
+
+def rows_of(schema: RecordSchema, columns: Mapping[str, Column] | Mapping[str, Column | Same]) -> int:
+    """How many rows there are, by the first column; ValueError where a field has none."""
     missing = [field.name for field in schema.fields if field.name not in columns]
     if missing:
         raise ValueError(f"schema {schema.name}: no column for {', '.join(missing)}")
-    rows = len(columns[schema.fields[0].name])
-    return [_checked(field, columns[field.name], rows) for field in schema.fields], rows
+    return len(columns[schema.fields[0].name])
 
 
-def _checked(field: FieldSchema, column: Column, rows: int) -> Column:
+def checked_column(field: FieldSchema, column: Column, rows: int) -> Column:
+    """The field's column, numbers in its dtype."""
     if len(column) != rows:
         raise ValueError(f"field {field.name}: {len(column)} rows, expected {rows}")
     if not field.nullable and column.valid is not None and not column.valid.all():

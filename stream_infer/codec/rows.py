@@ -17,7 +17,7 @@ from stream_infer.codec.json_codec import JsonDecoder
 from stream_infer.codec.json_encode import JsonEncoder
 from stream_infer.codec.resolution import constant
 from stream_infer.codec.schema import RecordSchema, schema_error
-from stream_infer.records import Column, Fetched, Ints, Rejected, Text, concat_columns
+from stream_infer.records import Column, Fetched, Ints, Rejected, Same, Text, concat_columns
 
 FORMATS = ("avro", "json", "faust")  # faust: JSON too, once its keys are unwrapped (codec.faust_table)
 _BARE = -1  # the id of the only writer, where records name none
@@ -141,9 +141,12 @@ class RowEncoder:
         """The rows that the format cannot hold (JSON: NaN or infinity where null is not allowed); Avro holds all."""
         return self._encoder.refused(columns) if isinstance(self._encoder, JsonEncoder) else Rejected()
 
-    def encode(self, columns: Mapping[str, Column]) -> Text:
+    def encode(self, columns: Mapping[str, Column | Same]) -> Text:
         """columns: by field name, n rows each; → n records, framed. ValueError names a column of the wrong kind or length."""
-        return self._encoder.encode(columns, self._prefix)
+        if isinstance(self._encoder, AvroEncoder):
+            return self._encoder.encode(columns, self._prefix)
+        spread = {name: column.spread() if isinstance(column, Same) else column for name, column in columns.items()}
+        return self._encoder.encode(spread, self._prefix)
 
 
 def _check(format: str, framing: str) -> None:  # noqa: A002

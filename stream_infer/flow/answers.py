@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stream_infer.codec.block import Said
 from stream_infer.decide.graph import Graph
 from stream_infer.flow.choice import Choice
-from stream_infer.records import Column, Floats, Ints, Lists, Numbers, Text
+from stream_infer.records import Column, Floats, Ints, Lists, Numbers, Same, Text
 from stream_infer.topology.plan import DecideStep
 
 # The same in all rows of a chunk; propensities, unless a policy decides by segment.
@@ -47,11 +47,28 @@ class Answers:
             "missing": self._missing,
             "confidence": self._confidence,
         }
+        self._values: dict[str, Callable[[], object]] = {  # None: they differ
+            "stage": lambda: self._step.name,
+            "model": self._one_arm,
+            "model_version": lambda: None if self._one_arm() is None else self._choice.versions[self._step.arms[0]][1],
+            "arm": self._one_arm,
+            "propensities": lambda: self._choice.shares.tolist() if self._choice.segmented is None else None,
+            "policy_version": lambda: self._choice.policy_version,
+            "shadows": lambda: None if self._step.shadows else [],
+            "source_topic": lambda: self._choice.flowing.topic,
+            "offsets": lambda: [*self._offsets.tolist()],
+            "cut": lambda: self._cut,
+        }
 
     def take(self, choice: Choice, rows: Ints | slice, count: int, offsets: Ints, cut: int) -> None:
         """What column() is about from now on: `count` rows of a choice. offsets: where the chunk began; cut: its number."""
         self._choice, self._rows, self._count, self._offsets, self._cut = choice, rows, count, offsets, cut
         self._arm = choice.arm[rows] if len(self._step.arms) > 1 else None
+
+    def field(self, name: str) -> Column | Same:
+        """As column(); the one value where all rows have the same."""
+        value = self._values[name]() if name in self._values else None
+        return self.column(name) if value is None else Same(value, self._count)
 
     def column(self, name: str) -> Column:
         """A field of codec.internal.PREDICTION, of the rows taken last."""
@@ -75,6 +92,9 @@ class Answers:
                 mine = choice.arm == number
                 answer[mine] = outputs[name][mine, 0]
         return Numbers(answer)
+
+    def _one_arm(self) -> str | None:
+        return self._step.arms[0] if self._arm is None else None
 
     def _outputs(self) -> Lists:
         """All outputs of the chosen model; models of one step may differ in how many they have."""

@@ -21,7 +21,7 @@ from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Produce
 from stream_infer.flow.deciding import answer_keys
 from stream_infer.flow.rows import Bad
-from stream_infer.records import Bools, Column, Ints, Lists, Matrix, Numbers, Text
+from stream_infer.records import Bools, Column, Ints, Lists, Matrix, Numbers, Same, Text
 from stream_infer.topology.plan import DecideStep, StreamPlan
 from stream_infer.topology.spec_names import ANSWER_FIELDS, PREDICTION_FIELDS
 
@@ -69,9 +69,9 @@ class AnswerEmitter:
         made: dict[str, Column] = {name: self._answers.column(name) for name in ours}
         return made | {name: choice.flowing.columns[name].take(rows) for name in names if name not in ours}
 
-    def _column(self, field: FieldSchema, choice: Choice, rows: Ints | slice) -> Column:
+    def _column(self, field: FieldSchema, choice: Choice, rows: Ints | slice) -> Column | Same:
         ours = field.name in ANSWER_FIELDS
-        column = self._answers.column(field.name) if ours else choice.flowing.columns[field.name].take(rows)
+        column = self._answers.field(field.name) if ours else choice.flowing.columns[field.name].take(rows)
         if isinstance(column, Lists) and self._stream is not None and self._stream.format == "json":
             return _finite(column, field)
         return column

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_infer.records import Column, Lists, Numbers, Text, concat_columns, plain, sealed
+from stream_infer.records import Column, Lists, Numbers, Same, Text, concat_columns, plain, sealed
 
 TEXTS = st.lists(st.none() | st.binary(max_size=30), max_size=8)
 NUMBERS = st.lists(st.none() | st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5), max_size=8)
@@ -117,3 +117,10 @@ def test_kernels_get_one_form_of_arrays() -> None:
         assert plain(odd).tolist() == odd.tolist()
         assert sealed(odd).flags.c_contiguous
     assert plain(numbers) is numbers
+
+
+@pytest.mark.parametrize("value", [True, -3, 0.5, "zürich", b"\xff", [1, 2], [0.5], []])
+def test_a_value_that_is_the_same_in_all_rows_spreads_to_a_column(value: object) -> None:
+    same = Same(value, 3)
+    assert len(same) == 3
+    assert same.spread().to_list() == [value] * 3

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stream_infer.codec.avro_decode import AvroDecoder
 from stream_infer.codec.avro_encode import AvroEncoder
 from stream_infer.codec.schema import parse_schema
-from stream_infer.records import Column, Lists, Numbers, Text
+from stream_infer.records import Column, Lists, Numbers, Same, Text
 from tests.unit.codec.avro_tables import SYMBOLS, WIDE, WIDE_ROW, by_fastavro, column_of, common, one_field, tables
 
 
@@ -37,6 +37,31 @@ def test_decoded_columns_encode_to_the_same_bytes(table: tuple[dict[str, Any], l
     columns, _ = AvroDecoder(parsed).decode(Text.of(raw, is_bytes=True))
     backwards = np.arange(len(rows), dtype=np.int64)[::-1]
     assert AvroEncoder(parsed).encode({name: column.take(backwards) for name, column in columns.items()}).raw() == raw[::-1]
+
+
+@common
+@given(tables(), st.data())
+def test_what_is_the_same_in_all_rows_is_written_as_its_column_is(
+    table: tuple[dict[str, Any], list[dict[str, Any]]], data: st.DataObject
+) -> None:
+    schema, rows = table
+    first = rows[0] if rows else {}
+    same = [name for name, value in first.items() if value is not None and data.draw(st.booleans())]
+    rows = [row | {name: first[name] for name in same} for row in rows]
+    columns: dict[str, Column | Same] = {
+        field["name"]: column_of(field["type"], [row[field["name"]] for row in rows]) for field in schema["fields"]
+    }
+    columns |= {name: Same(first[name], len(rows)) for name in same}
+    assert AvroEncoder(parse_schema(json.dumps(schema))).encode(columns).raw() == [by_fastavro(schema, row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("long", 1.5), ("int", 2**31), ("boolean", 1), ("double", "1"), ("string", b"1"), ({"type": "array", "items": "long"}, [1, "2"])],
+)
+def test_one_value_of_another_kind_is_named(kind: Any, value: object) -> None:
+    with pytest.raises(ValueError, match=r"field f: got .*, expected "):
+        AvroEncoder(parse_schema(json.dumps(one_field(kind)))).encode({"f": Same(value, 2)})
 
 
 WRONG: list[tuple[str, Column, str]] = [
