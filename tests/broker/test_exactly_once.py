@@ -233,6 +233,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_worker_that_commits_where_reading_stands_is_caught(broker: Broker, topic: str, tmp_path: Path) -> None:
     """The negative control: the ledger must see what this worker loses."""

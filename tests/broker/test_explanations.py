@@ -21,6 +21,7 @@ EXPLAIN = f"  reasons: {{kind: explain, from: score, to: explanations, share: 1,
 STREAM = "  explanations: {{topic: {name}-explanations, partitions: {partitions}, format: json, framing: bare}}"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_each_answer_has_one_explanation_whatever_is_killed(broker: Broker, topic: str, tmp_path: Path) -> None:
     parts: dict[str, Any] = SPENT | {"more_stages": SPENT["more_stages"] + EXPLAIN, "more_streams": STREAM}

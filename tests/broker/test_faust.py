@@ -59,6 +59,7 @@ def asked(case: Case, first: int, count: int) -> None:
     assert producer.flush(30.0) == 0
 
 
+@pytest.mark.slow
 def test_a_crash_of_an_app_repeats_predictions_and_loses_none(broker: Broker, topic: str, tmp_path: Path) -> None:
     case = score_case(broker.bootstrap, tmp_path, topic)
     create_topics(broker.bootstrap, {case.topic("asked"): 1, case.topic("told"): 1})

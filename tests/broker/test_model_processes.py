@@ -53,6 +53,7 @@ def status(process: Running) -> dict[str, Any]:
         return dict(json.load(answer))
 
 
+@pytest.mark.slow
 def test_each_input_is_answered_once_whichever_worker_is_killed(broker: Broker, topic: str, tmp_path: Path) -> None:
     case = score_case(broker.bootstrap, tmp_path, topic, partitions=4, **(SPENT | {"model": MODEL}))
     weight = {"weight": np.full((1, 1), 2.0, dtype=np.float32)}

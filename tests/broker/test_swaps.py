@@ -114,6 +114,7 @@ def check(world: Swapping) -> None:
         assert all(a.version != b.version for a, b in itertools.pairwise(told))
 
 
+@pytest.mark.slow
 def test_twenty_swaps_under_load_with_a_kill_in_between(swapping: Swapping) -> None:
     swap(swapping, 20, 1)
 

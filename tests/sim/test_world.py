@@ -78,6 +78,7 @@ def test_faults_change_no_byte_of_any_answer_on_many_seeds(name: str, seeds: int
         assert judge(run(name, seed, deterministic=False, by_change=True)) == [], seed
 
 
+@pytest.mark.slow
 def test_the_storm_brings_every_kind_of_fault() -> None:
     worlds = [run(name, seed, deterministic=False) for name in NAMES for seed in range(2)]
     told = "\n".join(line for world in worlds for flow in world.flows for line in flow.lines)
