@@ -180,9 +180,9 @@ def test_reading_all_stops_at_the_end_as_it_was(cluster: Cluster) -> None:
 
 
 def test_reading_all_waits_for_an_open_transaction_below_the_high_watermark(cluster: Cluster) -> None:
-    """Up to the last stable offset it would miss what another producer committed behind the open one."""
+    """Up to the last stable offset it would miss what another producer committed behind the open one; it ends by its timeout."""
     topic = cluster.topic("t")
-    dead, writer, reader = cluster.transport("dead", transaction_timeout_ms=2000), cluster.transport("w"), cluster.transport("r")
+    dead, writer, reader = cluster.transport("dead", transaction_timeout_ms=6000), cluster.transport("w"), cluster.transport("r")
     dead.produce(topic, blobs([b"k"]), blobs([b"never"]), partition=0)
     while not cluster.high((topic, 0)):  # its record must lie before the others; a producer sends when it likes
         cluster.let_pass(10)
