@@ -38,7 +38,9 @@ from stream_infer.flow.transport import Partition
 from stream_infer.flow.versions import Static
 from stream_infer.topology.plan import DecideStep, LearnStep, Plan, SectionPlan, ShadowStep
 
-CHUNK_ROWS_MAX = 4096  # of all streams of a task together: numpy's overhead per chunk (~2 ms) is then below 1 µs a row
+CHUNK_ROWS_MAX = 8192  # of all streams of a task. By 4,096, a backlog costs a tenth more (whole path, by turns: 5.9 against 5.4 µs a row)
+
+ROOM_ROWS_MIN = 1000  # of a partition: with less, reading would pause and go on all the time
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Mode:
     deterministic: bool = False
     ends: dict[Partition, int] | None = None
     chunk_rows_max: int = CHUNK_ROWS_MAX
-    room_rows_min: int = 1000
+    room_rows_min: int = ROOM_ROWS_MIN
 
 
 class Flow:

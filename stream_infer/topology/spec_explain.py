@@ -50,7 +50,7 @@ EXPLAIN = (
         Setting(
             "rows_max",
             integer(low=1, high=100_000),
-            "at most so many explanations per chunk of 4,096 rows; further ones are skipped, and counted",
+            "at most so many explanations per chunk; further ones are skipped, and counted",
             "64",
             default=64,
         ),
