@@ -24,7 +24,7 @@ from stream_infer.edge.measuring import measured
 from stream_infer.edge.workers import load_models
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.committing import SHARE
-from stream_infer.flow.worker import POLL_ROWS_MAX
+from stream_infer.flow.read_size import POLL_ROWS_MAX
 from stream_infer.functions import Function
 from stream_infer.models.base import Registry
 from stream_infer.topology.plan import Plan
