@@ -155,6 +155,13 @@ def _copy(_typing: Any, _to: Any, _source: Any, _size: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), copied
 
 
+def _zeros_below(_typing: Any, _word: Any) -> Any:
+    def zeros(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.IntType(1)(0))
+
+    return types.int64(types.uint64), zeros
+
+
 def _c_call(_typing: Any, _function: Any, given: Any) -> Any:
     def called(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(64)
@@ -181,6 +188,7 @@ get: Callable[[int, int], int] = _made(_get)  # get(place, i): the i-th int64 fr
 put: Callable[[int, int, int], None] = _made(_put)  # put(place, i, value)
 fetch: Callable[[int], None] = _made(_fetch)  # this place will be wanted soon: its line of memory comes while other work goes on
 copy: Callable[[int, int, int], None] = _made(_copy)  # copy(to, from, bytes): places that do not overlap
+zeros_below: Callable[[np.uint64], int] = _made(_zeros_below)  # bits of 0 below the lowest 1; 64 where there is none
 # c_call(function, (a, b, …)) of a C function at this place. All are 64-bit words; of a shorter result the upper half is undefined. At
 # most 8 arguments: more would lie on the stack, packed as each platform likes.
 c_call: Callable[[int, tuple[int, ...]], int] = _made(_c_call)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.jit import byte_at, jit, part, place_of, word_at
+from stream_infer.jit import byte_at, jit, part, place_of, word_at, zeros_below
 from stream_infer.records import Bytes, Floats, Hashes, Ints
 
 GOOD, ODD = 0, 1
 FLOATS, HALVES, INTS = 0, 1, (32, 64)
 _HALF_MAX = float(np.finfo(np.float32).max)
 _MINUS, _PLUS, _POINT, _ZERO, _NINE, _E = b"-+.09e"
+_ZERO_POINT = np.uint64(int.from_bytes(b"0.", "little"))
 _DIGITS_MAX = 19  # as many as always fit into 64 bits
 _LOWEST, _HIGHEST = -342, 308  # powers of ten beyond which all is zero or infinite
 
@@ -96,11 +97,7 @@ def _leading(word: np.uint64) -> int:
     """How many digits stand at the front of eight bytes."""
     # Above the first byte that is no digit carries make the marks of others wrong; only the first is asked for.
     other = (word + np.uint64(0x4646464646464646)) | (word - np.uint64(0x3030303030303030))
-    other &= np.uint64(0x8080808080808080)
-    below = (other & (~other + np.uint64(1))) - np.uint64(1)  # without a mark: everything
-    bits = (below & np.uint64(0x0101010101010101)) * np.uint64(0x0101010101010101)
-    count: int = np.int64(bits >> np.uint64(56)) - (other != np.uint64(0))
-    return count
+    return zeros_below(other & np.uint64(0x8080808080808080)) >> 3
 
 
 @part
@@ -144,8 +141,30 @@ def _zeros(at: int) -> int:
 
 
 @part
+def _fraction(at: int, stop: int, limit: int) -> tuple[float, int]:
+    """The number at this place, and the place behind it, if it is 0 and up to 15 digits behind the point; else 0: others may read it.
+
+    Most numbers that models are given are such. With 7 to 9 digits 22 -> 12 ns each.
+    """
+    if at + 18 > limit or word_at(at) & np.uint64(0xFFFF) != _ZERO_POINT:
+        return 0.0, 0
+    word, more = word_at(at + 2), word_at(at + 10)
+    first, second = _leading(word), _leading(more)
+    second = second if first == 8 else 0
+    count = first + second
+    behind = at + 2 + count
+    if count == 0 or count > 15 or behind > stop or (behind < stop and byte_at(behind) | 0x20 == _E):
+        return 0.0, 0
+    value = _eight(word, first) * _TIMES[second] + _eight(more, second)
+    return np.float64(np.int64(value)) / _TENS[count], behind
+
+
+@part
 def _float(at: int, stop: int, limit: int) -> tuple[float, int]:
     """The number at this place as JSON writes numbers, and the place behind it; 0 where there is none or another must judge."""
+    found, behind = _fraction(at, stop, limit)
+    if behind:
+        return found, behind
     negative = at < stop and byte_at(at) == _MINUS
     at += negative
     begin = at

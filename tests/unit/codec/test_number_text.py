@@ -17,6 +17,7 @@ WRITTEN = (
     st.floats(allow_nan=False, allow_infinity=False).map(repr)
     | st.floats(allow_nan=False, allow_infinity=False).map(lambda value: f"{value:.18e}")
     | st.floats(-1, 1).map(lambda value: f"{value:.8f}")
+    | st.from_regex(r"-?0\.[0-9]{1,21}(e-?[0-9])?", fullmatch=True)
     | st.integers().map(str)
     | st.builds(lambda digits, power: f"{digits}e{power}", st.integers(0, 10**20), st.integers(-345, 310))
     | st.builds(lambda odd, power: str(odd * 2**power), st.integers(2**53, 2**54), st.integers(0, 9))  # near the middle of two floats
@@ -69,6 +70,16 @@ def test_any_double_comes_back_from_its_shortest_form() -> None:
     lists, bad = floats_of_texts(Text.of([",".join(map(repr, made.tolist()))]), ord(","))
     assert not bad.any()
     assert lists.items.tobytes() == made.tobytes()
+
+
+def test_fractions_of_any_length_end_where_their_row_ends() -> None:
+    """The next row's digits stand right behind a row's last one."""
+    draw = np.random.default_rng(2)
+    numbers = ["0." + "".join(map(str, draw.integers(0, 10, size))) for size in range(1, 23) for _ in range(20)]
+    numbers += ["0.", "0.5"]
+    lists, bad = floats_of_texts(Text.of(numbers), ord(","))
+    assert not bad.any()
+    assert bits(lists.items.tolist()) == bits([*map(float, numbers)])
 
 
 @pytest.mark.parametrize("text", ["a", "1,,2", ",", ",1", "1,2,,", "1 2", "nan", "1,inf", "1e999", "1_0", "0x1", "1,é", "--1", "1e", "."])
