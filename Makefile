@@ -40,7 +40,7 @@ test: setup ## all tests but the long ones; real Kafkas are started for those th
 
 check: setup ## what can be seen without running: lint, types, layers, fresh docs
 	$(BIN)/ruff check .
-	$(BIN)/mypy --strict stream_infer loadgen
+	$(BIN)/mypy --strict stream_infer loadgen benchmarks
 	$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest -q -k fresh || [ $$? -eq 5 ]
 

@@ -111,7 +111,7 @@ def writing(way: str, settings: KafkaSettings, topic: str) -> Step:
         transactions = Transactions(config, WAIT_S, Watchdog(WAIT_S), native=settings.native)
         return lambda: written(lambda: transactions.send(topic, keys, values, None, times), lambda: transactions.commit([], None))
     deliveries = Deliveries(config, WAIT_S, Consumer(kafka_client.consumer(settings, _heard)), settings.native)
-    return lambda: written(lambda: deliveries.send(topic, keys, values, None, times), deliveries.deliver)
+    return lambda: written(lambda: deliveries.send(topic, keys, values, None, times), lambda: deliveries.settled(deliveries.delivery()()))
 
 
 def run(case: str, bootstrap: str, topic: str, count: int) -> dict[str, float]:

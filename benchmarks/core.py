@@ -17,9 +17,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.harness import events as made
 from benchmarks.harness import ours
@@ -90,6 +92,9 @@ class Prepared:
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         return dict.fromkeys(partitions, None)
 
+    def offsets_at(self, partitions: Sequence[Partition], time_ms: int) -> dict[Partition, int]:
+        return dict.fromkeys(partitions, 0)
+
     def read(self, partition: Partition, offset: int) -> Iterator[Fetched]:
         return iter(())
 
@@ -120,7 +125,7 @@ def net(folder: Path) -> dict[str, str]:
     given = ours.windowed("sliding")(folder)
     columns = [*ours.window_columns(), *(f"x{i}" for i in range(made.INPUTS))]
     draw, widths = np.random.default_rng(1), (len(columns), 128, 64, 1)
-    tensors = {"mean": np.zeros(len(columns), np.float32), "scale": np.ones(len(columns), np.float32)}
+    tensors: dict[str, NDArray[Any]] = {"mean": np.zeros(len(columns), np.float32), "scale": np.ones(len(columns), np.float32)}
     for number, (into, out) in enumerate(pairwise(widths)):
         tensors[f"layers.{number}.weight"] = (draw.normal(size=(out, into)) / np.sqrt(into)).astype(np.float32)
         tensors[f"layers.{number}.bias"] = np.zeros(out, np.float32)
@@ -224,7 +229,7 @@ def main() -> None:
         for name, parts in TOPOLOGIES.items():
             run(parts, prepared(min(count, 20_000), rows))  # compiles what is not in the cache
             runs = [run(parts, batches) for _ in range(options.repeats)]
-            cpu, wall = (statistics.median(r[i] for r in runs) for i in (0, 1))
+            cpu, wall = statistics.median(r[0] for r in runs), statistics.median(r[1] for r in runs)
             sent = runs[0][2]
             print(f"{name:10} {rows:5} rows a batch: {1e6 * cpu / count:7.2f} µs CPU an event, {count / wall:9,.0f} events/s, ", end="")
             print(f"{sent.commits} commits, ", end="")

@@ -74,12 +74,15 @@ class Case:
         every = np.ones(size, dtype=np.bool_)
         return cpu(lambda: self.state.apply(keys, times, values, every, every))
 
+    def _look_up(self, keys: list[Text]) -> float:
+        return cpu(lambda: [self.table.slots(k) for k in keys])
+
     def round(self) -> None:
         for size in SIZES:
             calls = max(1, PER_ROUND // size)
             self.spent[f"apply {size}"].append(sum(self._apply(size) for _ in range(calls)) / calls / size * 1e6)
             keys = [self.feed.batch(size)[0] for _ in range(min(calls, 256))]
-            spent = cpu(lambda keys=keys: [self.table.slots(k) for k in keys])
+            spent = self._look_up(keys)
             self.spent[f"lookup {size}"].append(spent / len(keys) / size * 1e6)
         self.spent["deques"].append(deques(self.feed))
 

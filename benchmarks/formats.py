@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -56,9 +57,9 @@ def data() -> tuple[Matrix, np.ndarray]:
     return x, (x[:, 0] + x[:, 1] * x[:, 2] + rng.normal(size=len(x)) > 0).astype(int)
 
 
-def ours(kind: str, file: str, content: bytes, **more: object) -> Model:
+def ours(kind: str, file: str, content: bytes, *, trusted: bool = False, **more: Any) -> Model:
     pin = check_digest(content, None, file)
-    settings = ModelSettings("m", kind, tuple(map(Input, COLUMNS)), artifact=file, trusted=more.pop("trusted", False), sha256=pin, **more)
+    settings = ModelSettings("m", kind, tuple(map(Input, COLUMNS)), artifact=file, trusted=trusted, sha256=pin, **more)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated: known
         return load_model(settings, content, {})
@@ -74,9 +75,9 @@ def nets() -> dict[str, tuple[Model, Ask]]:
     torch.export.save(program, exported)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        script = torch.jit.trace(net, torch.ones(4, len(COLUMNS)))
+        script = torch.jit.trace(net, torch.ones(4, len(COLUMNS)))  # type: ignore[no-untyped-call]
         torch.jit.save(script, scripted)
-        script = torch.jit.load(io.BytesIO(scripted.getvalue()))
+        script = torch.jit.load(io.BytesIO(scripted.getvalue()))  # type: ignore[no-untyped-call]
     graph = as_onnx(net)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -110,7 +111,8 @@ def as_onnx(net: Mlp) -> bytes:
     inputs, outputs = [value("x", kind, ["n", len(COLUMNS)])], [value("y", kind, ["n", 1])]
     initial = [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()]
     graph = onnx.helper.make_graph(nodes, "net", inputs, outputs, initial)
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    made: bytes = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return made
 
 
 def trees() -> dict[str, tuple[Model, Ask]]:

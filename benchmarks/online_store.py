@@ -29,7 +29,7 @@ from stream_infer.flow.commands import Forward
 from stream_infer.models.answer_table import CacheSettings
 from stream_infer.models.linear import LinearModel
 from stream_infer.online_settings import KeyTemplate, RedisLookupSettings, RedisSettings, StoreSettings
-from stream_infer.records import Numbers, Text
+from stream_infer.records import Column, Numbers, Text
 
 KEYS = 20_000
 ROWS = 256
@@ -82,7 +82,7 @@ def cases(url: str) -> dict[str, Callable[[], int]]:
         for chunk in chunks:
             begin = at[0]
             at[0] += ROWS_MAX
-            columns = {"user": chunk, "answer": Numbers(np.arange(float(ROWS))), "arm": Text.of(["a"] * ROWS)}
+            columns: dict[str, Column] = {"user": chunk, "answer": Numbers(np.arange(float(ROWS))), "arm": Text.of(["a"] * ROWS)}
             offsets, times = np.arange(begin, begin + ROWS), np.full(ROWS, begin)
             store.write(batch_of(settings, 0, (begin, begin + ROWS), offsets, times, columns, begin), 0)
         return ROWS * CHUNKS

@@ -63,7 +63,7 @@ def run(broker: Cluster, case: Case, rates: list[float], wanted: argparse.Namesp
     plans = [forecast(Path(command[2]), broker.bootstrap, rate) for rate in rates]
     program = Program(command, environment(case, inside), SCRATCH / f"{case.name}.log", cwd=folder)
     sink = Sink(broker.bootstrap, output, load.partitions)
-    phases = Phases(broker, case, load, program, sink)
+    phases = Phases(broker, case, load, program, sink, events.scores)
     out = []
     try:
         phases.phase("wake", 100.0, WAKE_COUNT)
@@ -114,7 +114,7 @@ def _line(rate: float, rows: list[dict[str, Any]]) -> str:
         return f"| {rate:,.0f} | {rows[0]['plan']['why_not']} |"
 
     def middle(found: list[dict[str, Any]], figure: str) -> float:
-        return statistics.median(one[figure] for one in found)
+        return float(statistics.median(one[figure] for one in found))
 
     did = [row["measured"] for row in rows]
     cells = [f"{middle(said, 'workers'):.0f}", f"{middle(said, 'mean_ms'):.1f}"]

@@ -12,13 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
+import socket
 import statistics
 import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,12 +32,22 @@ from benchmarks.harness.processes import Program, rss_mb
 from benchmarks.probing import Gap, Probe, answered, by_partition
 
 RESULTS = ROOT / "benchmarks/results/recovery.json"
+PORTS = (18_000, 32_000)
 SETTLE_S = 3.0  # after all partitions answer again: gaps that come late belong to the stroke too
 CASES = {
     "plain": ("changelog only", ()),
     "snapshots": ("a snapshot every 10 s in a folder of each process", ("--state", "--snapshot-every-s=10")),
     "standby": ("warm copies of what others own", ("--standby-gb=8",)),
 }
+
+
+def _free_port() -> int:
+    """Of this machine, below those that outgoing connections are given: one of them could have it before the process does."""
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as asked, suppress(OSError):
+            asked.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
@@ -51,7 +64,7 @@ class Group:
 
     def start(self, slot: str) -> None:
         """One more process."""
-        port = 18_000 + (hash((self.name, slot)) + len(self.ports) * 7) % 20_000
+        port = _free_port()
         command = [ours.PROGRAM, "run", str(self.folder / "topology.yaml"), "--bootstrap", self.cluster.bootstrap, "--slot", slot]
         command += ["--session-timeout-s", str(self.session_s), "--port", str(port)]
         for option in self.options:
@@ -62,7 +75,8 @@ class Group:
     def kill(self, slot: str) -> None:
         """kill -9."""
         program = self.programs.pop(slot)
-        os.kill(program.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # ended by itself: what it said is told elsewhere
+            os.kill(program.pid, signal.SIGKILL)
         while program.alive():
             time.sleep(0.001)
 

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl  # type: ignore[import-not-found]
+import matplotlib as mpl
 
 mpl.use("Agg")
 mpl.rcParams["svg.hashsalt"] = "stream-infer"  # the same figures give the same file
 from matplotlib import pyplot as plt  # noqa: E402 — the backend comes first
+from matplotlib.axes import Axes  # noqa: E402
 
 OURS, THEIRS, FLOOR = "#1f6fb4", "#7d868e", "#e0a030"
 
@@ -71,7 +72,7 @@ def save(figure: Any, path: Path) -> None:
     plt.close(figure)
 
 
-def panel(axis: plt.Axes, name: str, rows: list[dict[str, Any]]) -> None:
+def panel(axis: Axes, name: str, rows: list[dict[str, Any]]) -> None:
     places = range(len(rows))
     values = [row["cpu_us"] for row in rows]
     spans = [[run["cpu_us"] for run in row["runs"] if "cpu_us" in run] for row in rows]
