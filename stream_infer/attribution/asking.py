@@ -11,7 +11,7 @@ from stream_infer.batching.cutting import padded
 from stream_infer.models.base import Model, model_error
 from stream_infer.records import Bools, Floats, Ints, Matrix
 
-ROWS_AT_ONCE = 4096  # of perturbed rows in one pass: as many as a chunk has
+ROWS_AT_ONCE = 4096  # of perturbed rows in one pass: as many as the largest batch has
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,8 @@ class ReadSize:
         self._most = min(POLL_ROWS_MAX, max(rows_in_flight_max, ROOM_ROWS_MIN))
         self.rows_max = self._most
 
-    def was_full(self, fetched: list[Fetched]) -> bool:
-        """Whether a read gave all it was asked for. The next one is sized by how large these records were."""
+    def saw(self, fetched: list[Fetched]) -> bool:
+        """Size the next read by how large these records were. Whether this one gave all it was asked for."""
         rows, full_at = sum(map(len, fetched)), self.rows_max
         if rows:
             size = sum(len(batch.values.blob) for batch in fetched) // rows

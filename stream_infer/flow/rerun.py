@@ -23,6 +23,7 @@ from stream_infer.flow.history import History
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.notices import CallDone, ForwardDone, ForwardFailed, Installed, InstallFailed, Pass, Read, TaskId, Tick
 from stream_infer.flow.ports import Answerer
+from stream_infer.flow.read_size import POLL_ROWS_MAX
 from stream_infer.flow.recorded import Cuts, check_chain
 from stream_infer.flow.recutting import Recut
 from stream_infer.flow.replaying import Again, Fixed, Replaying
@@ -34,7 +35,6 @@ from stream_infer.models.linear import LinearModel
 from stream_infer.records import Fetched, Matrix
 from stream_infer.topology.plan import DecideStep, LearnStep, Plan, SectionPlan
 
-POLL_ROWS_MAX = 5000
 POLL_WAIT_MS = 20
 IDLE_TURNS_MAX = 500  # without a record or a chunk, though a log has not come to its end: ten seconds of a broker that says nothing
 

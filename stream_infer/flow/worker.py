@@ -79,9 +79,8 @@ class Worker:
         self._restore_ms = restore_ms
         self._settle_at: int | None = None  # when those who left will not come back
         self._keeping = Keeping(snapshots, snapshot_every_ms, clock)
-        self._idle = False
+        self._idle = self._at_rest = False
         self._ready = False  # whether a chunk could begin, as far as is known: reading may wait if none could
-        self._at_rest = False
         at_least_once = plan.emit.guarantee == "at_least_once"
         self._committer = Committer(transport, self.pace, clock, at_least_once=at_least_once)
 
@@ -182,6 +181,7 @@ class Worker:
     def step(self, wait_ms: int) -> bool:
         """Once around: read, answer, commit if due. False when nothing was there to do."""
         fetched = self._poll(wait_ms)
+        full = self._read_size.saw(fetched)
         began, answered = self._clock(), self.flow.stats.rows_answered
         # Before restoring: these records were read at the places of the tasks that were there then. A task that comes back begins
         # elsewhere, and would take the first rows it sees for the place where it reads.
@@ -194,7 +194,7 @@ class Worker:
         self._carry_out(self.flow.handle(Tick(self._clock(), at_end, self._wall() if self._wall is not None else None)))
         self._committer.took(began, self.flow.stats.rows_answered - answered)
         self._ready = self.flow.ready()
-        self._at_rest = not self._read_size.was_full(fetched) and not self._ready
+        self._at_rest = not (full or self._ready)
         self._idle = not fetched and not self._ready and not self.flow.in_flight()
         # Who may send meanwhile waits for records, not for the end of a commit that nothing waits for.
         self._look_at_commit(min(wait_ms, END_WAIT_MS) if self._idle and not self.transport.sends_on else 0)

@@ -23,13 +23,13 @@ def test_the_limit_of_the_topology_holds_for_a_single_read() -> None:
 
 def test_large_records_are_read_by_fewer_and_small_ones_by_many_again() -> None:
     size = ReadSize(20_000)
-    assert not size.was_full([records(10, 100_000)])
+    assert not size.saw([records(10, 100_000)])
     assert size.rows_max == POLL_BYTES_MAX // 100_000
-    assert size.was_full([records(40, 60_000), records(43, 140_000, "other")])  # 83 in all, 101,446 bytes each
+    assert size.saw([records(40, 60_000), records(43, 140_000, "other")])  # 83 in all, 101,446 bytes each
     assert size.rows_max == POLL_BYTES_MAX // 101_445
-    assert not size.was_full([])
+    assert not size.saw([])
     assert size.rows_max == POLL_BYTES_MAX // 101_445, "a read that gave nothing tells nothing"
-    assert not size.was_full([records(5, 0)])
+    assert not size.saw([records(5, 0)])
     assert size.rows_max == POLL_ROWS_MAX
 
 
@@ -39,6 +39,6 @@ def test_a_read_is_full_when_it_gave_what_was_asked_for(limit: int, reads: list[
     for rows, each in reads:
         asked = size.rows_max
         assert min(POLL_ROWS_MIN, limit) <= asked <= min(POLL_ROWS_MAX, max(limit, ROOM_ROWS_MIN))
-        assert size.was_full([records(rows, each)] if rows else []) == (rows >= asked)
+        assert size.saw([records(rows, each)] if rows else []) == (rows >= asked)
         if rows and size.rows_max > POLL_ROWS_MIN:
             assert size.rows_max * each <= POLL_BYTES_MAX
