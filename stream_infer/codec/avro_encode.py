@@ -1,4 +1,4 @@
-"""codec.avro_encode: columns → Avro records. columns_check, avro_write, avro_value → *avro_encode* → rows."""
+"""codec.avro_encode: columns → Avro records. columns_check, avro_write, avro_same → *avro_encode* → rows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.codec.avro_value import value_bytes
-from stream_infer.codec.avro_write import measure_items, program, with_same, write_items, write_records
+from stream_infer.codec.avro_same import SameWriter
+from stream_infer.codec.avro_write import measure_items, program, write_items, write_records
 from stream_infer.codec.columns_check import checked_column, rows_of, symbol_indices
 from stream_infer.codec.schema import FieldSchema, RecordSchema
-from stream_infer.records import Bytes, Column, Ints, Lists, Numbers, Same, Text, copy_spans, plain, sealed
+from stream_infer.records import Column, Ints, Lists, Numbers, Same, Text, copy_spans, plain, sealed
 
 Planes = NDArray[np.int64]
 
@@ -23,6 +23,7 @@ class AvroEncoder:
         self.schema = schema
         self._lines, self._planes = program(schema.fields)
         self._fields = list(zip(schema.fields, *self._lines[:, 3:].T.tolist(), strict=True))
+        self._same = SameWriter(self._lines)
 
     def encode(self, columns: Mapping[str, Column | Same], prefix: bytes = b"") -> Text:
         """columns: by field name, n rows each; prefix: put before every record. ValueError names a column of the wrong kind or length,
@@ -30,11 +31,11 @@ class AvroEncoder:
         rows = rows_of(self.schema, columns)
         planes: Planes = np.empty((self._planes, rows), dtype=np.int64)
         apart: list[tuple[FieldSchema, Text | Lists, Ints, int]] = []  # columns that have their bytes elsewhere
-        same: list[tuple[int, bytes]] = []
+        same: list[tuple[int, FieldSchema, object]] = []
         for number, (field, plane, mask) in enumerate(self._fields):
             given = columns[field.name]
             if isinstance(given, Same):
-                same.append((number, value_bytes(field, given.value)))
+                same.append((number, field, given.value))
                 continue
             column = checked_column(field, given, rows)
             if mask:
@@ -48,7 +49,8 @@ class AvroEncoder:
                 planes[plane] = column.size if column.valid is None else column.size * column.valid
                 if isinstance(column, Lists):
                     _measure(planes, *apart[-1])
-        blob = write_records(with_same(self._lines, same), planes, np.frombuffer(prefix, dtype=np.uint8), _joined(same))
+        lines, pieces = self._same.of(same)
+        blob = write_records(lines, planes, np.frombuffer(prefix, dtype=np.uint8), pieces)
         if rows and not len(blob):  # every record has bytes
             raise ValueError(f"schema {self.schema.name}: a text or list of negative size")
         for field, column, start, plane in apart:
@@ -61,10 +63,6 @@ class AvroEncoder:
                 _check(field, copy_spans(column.items.itemsize, items, start, planes[plane], blob, planes[plane + 2]))
         spans = planes[:2].copy()  # so that the records do not keep all planes
         return Text(blob, spans[0], spans[1], None, is_bytes=True)
-
-
-def _joined(same: list[tuple[int, bytes]]) -> Bytes:
-    return np.frombuffer(b"".join(piece for _, piece in same), dtype=np.uint8)
 
 
 def _bits(values: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -46,20 +46,20 @@ def program(fields: Sequence[FieldSchema]) -> tuple[NDArray[np.int64], int]:
     return out, planes
 
 
-def with_same(lines: NDArray[np.int64], same: Sequence[tuple[int, bytes]]) -> NDArray[np.int64]:
-    """The program where some fields, by their numbers and ascending, are the same bytes in all rows; neighbours are written as one."""
+def with_same(lines: NDArray[np.int64], same: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """The program where some fields, (number, how many bytes) and ascending, are the same in all rows; neighbours are written as one."""
     if not same:
         return lines
     out, kept = lines.copy(), np.ones(len(lines), dtype=np.bool_)
     at, head, last = 0, 0, -2
-    for number, piece in same:
+    for number, size in same:
         if number == last + 1:
-            out[head, _BYTES] += len(piece)
+            out[head, _BYTES] += size
             kept[number] = False
         else:
             head = number
-            out[head] = SAME, -1, at, len(piece), 0
-        at, last = at + len(piece), number
+            out[head] = SAME, -1, at, size, 0
+        at, last = at + size, number
     return out[kept]
 
 

@@ -26,7 +26,7 @@ from stream_infer.flow.flow import Flow, Mode
 from stream_infer.flow.notices import Read, Tick
 from stream_infer.flow.ports import Answerer
 from stream_infer.flow.read_size import POLL_ROWS_MAX
-from stream_infer.flow.task import Work
+from stream_infer.flow.work import Work
 from stream_infer.records import Floats, Numbers, Text, concat_columns
 from stream_infer.topology.plan import DecideStep, Plan, SectionPlan
 

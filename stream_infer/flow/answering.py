@@ -20,16 +20,15 @@ from stream_infer.flow.channel import BEGIN, TOLD
 from stream_infer.flow.choice import Choice
 from stream_infer.flow.commands import Command
 from stream_infer.flow.context import context_inputs
-from stream_infer.flow.cuts import NOT_ANSWERED, Answered, CutEmitter, passes_told
+from stream_infer.flow.cuts import NOT_ANSWERED, CutEmitter, how_answered
 from stream_infer.flow.deciding import Decider
 from stream_infer.flow.emitting import AnswerEmitter, RejectEmitter
-from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejected_rows, row_ids
+from stream_infer.flow.enrich import Flowing, apply_features, apply_lookup, flowing_rows, rejects_of, row_ids
 from stream_infer.flow.explaining import Explaining
 from stream_infer.flow.joining import Joining, both, decided, declined
 from stream_infer.flow.merge import Chunk
 from stream_infer.flow.notices import CallDone, Installed, InstallFailed
 from stream_infer.flow.reparting import Repartitioner
-from stream_infer.flow.rows import Bad, Rows
 from stream_infer.flow.shadowing import Shadowing
 from stream_infer.flow.stations import Asker, Begun, Line, Refused, Station
 from stream_infer.flow.stats import Stats
@@ -238,7 +237,7 @@ class Answering:
         begun = self.line.take()
         chunk, choice, canary = begun.chunk, begun.choice, self._effects.canary
         commands: list[Command] = []
-        rejects = [row for rows in rejected_rows(chunk) for row in self._own(rows)]
+        rejects = rejects_of(chunk, self._plan, self._section, self._partition)
         commands += self.rejects.emit(rejects, "read")
         self.stats.rejected("read", len(rejects))
         decisions = None
@@ -248,13 +247,14 @@ class Answering:
                 canary.answered(choice, ok)
             context = self.context.matrix(choice)
             commands += self._answer(begun, choice, ok, context)
-            decisions = decided(choice, ok, self.deciding.emitter.answers(choice).floats(), context)
+            if self.joins:
+                decisions = decided(choice, ok, self.deciding.emitter.answers(choice).floats(), context)
             if begun.explained is not None and self._explaining is not None:
                 commands += self._explaining.emit(begun.explained, choice, ok, self.stats)
             for stage, shadowed in begun.shadowed.items():
                 commands += self._shadowing[stage].emit(shadowed, choice, ok)
             self.deciding.decider.close(choice)
-        commands += self._cut(chunk, choice)
+        self._cut(chunk, choice)
         for refused in begun.refused:
             bad = refused.bad(self._section.flowing, row_ids(self._plan.streams[self._section.flowing], refused.rows))
             commands += self.rejects.emit(bad, refused.stage)
@@ -268,16 +268,6 @@ class Answering:
         if canary is not None:
             canary.ended(chunk.number)
         return commands
-
-    def _own(self, rows: Rows) -> list[Bad]:
-        """Rejected rows that this task reports: each record is reported once, however many sections and tasks read it."""
-        found = [rows.bad[offset] for offset in rows.offsets.tolist()]
-        return [b for b in found if self._reports(b)]
-
-    def _reports(self, bad: Bad) -> bool:
-        first = next(s for s in self._plan.sections if any(i.stream == bad.stream for i in s.inputs))
-        whole = self._section.input(bad.stream).is_global
-        return first is self._section and (not whole or bad.partition % self._section.partitions == self._partition)
 
     def _answer(self, begun: Begun, choice: Choice, ok: Bools, context: Matrix) -> list[Command]:
         assert self.deciding is not None
@@ -294,16 +284,18 @@ class Answering:
         self.stats.answered(decider.step, choice, ok)
         return commands
 
-    def _cut(self, chunk: Chunk, choice: Choice | None) -> list[Command]:
+    def _cut(self, chunk: Chunk, choice: Choice | None) -> None:
         """Where a chunk of users' rows was cut, answered or not: between chunks live rows may go back in time, within one they never do."""
         if self.deciding is None or all(taken.channel.stream in TOLD for taken in chunk.taken):
-            return []
-        decider, how = self.deciding.decider, NOT_ANSWERED
+            return
+        how = NOT_ANSWERED
         if choice is not None:
-            versions = (choice.policy_version, *(choice.versions[name][0] for name in decider.vectorisers))
-            passes = tuple(passes_told(choice, list(decider.vectorisers), self._plan.models))
-            how = Answered(versions, passes, choice.wall_ms, choice.late)
-        return [*self._cuts.emit(chunk, self._users, how)]
+            how = how_answered(choice, list(self.deciding.decider.vectorisers), self._plan.models)
+        self._cuts.note(chunk, self._users, how)
+
+    def at_checkpoint(self) -> list[Command]:
+        """Where the chunks since the last one were cut."""
+        return [*self._cuts.emit()]
 
     def channels(self, streams: list[str], stands_at: Callable[[Chunk | None], tuple[str, int, int]]) -> None:
         """Tell the order of the channels, which offsets in predictions follow, and where rows stand that no chunk, or this one, holds."""
@@ -318,6 +310,11 @@ class Answering:
     def _declined(self, left: Flowing) -> Decisions:
         assert self.deciding is not None
         return declined(self.deciding.decider.ids(left), left.times, left.keys, self.context.width)
+
+    @property
+    def hears_time(self) -> bool:
+        """Decisions wait for feedback until a time, and rows sent on promise one."""
+        return bool(self.joins) or self._repartitioner is not None
 
     def advance(self, reached: int) -> list[Command]:
         """Close what can be closed; promise the learn section how far this task has come."""
@@ -336,6 +333,7 @@ class Answering:
     def restore(self, extra: object) -> list[Command]:
         """Install the versions in use again; marks as they were given."""
         self.line.clear()
+        self._cuts.forget()
         if self.deciding is not None:
             self.deciding.decider.forget()
         for asker in self._beside:

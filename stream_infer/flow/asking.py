@@ -45,12 +45,13 @@ class Asking:
             return []
         model = self._names[key]
         matrix = choice.matrices[key] = self._matrix(choice, model)
-        incomplete = wanted & self.vectorisers[model].incomplete(matrix)
-        for row in np.flatnonzero(incomplete).tolist():
-            choice.said[key].faults[row] = f"model {model}: {self._gap(choice, model, matrix, row)}"
+        incomplete = self.vectorisers[model].incomplete(matrix)
         rows = np.flatnonzero(wanted & ~incomplete)
-        if not len(rows):
-            return []
+        if len(rows) < len(choice):
+            for row in np.flatnonzero(wanted & incomplete).tolist():
+                choice.said[key].faults[row] = f"model {model}: {self._gap(choice, model, matrix, row)}"
+            if not len(rows):
+                return []
         limit, why = self._sizing.together(model, slack_ms)
         parts = self._parts(choice, model, rows)
         return [self._forward(choice, key, part, self._together(choice, model, part, limit, why, slack_ms)) for part in parts]
@@ -80,7 +81,7 @@ class Asking:
             if batch.buckets:
                 return [rows[part] for part in in_buckets(cost, batch.buckets, largest, batch.cost_max or COST_MAX)]
             sizes = by_cost(cost, largest, batch.cost_max or COST_MAX)
-        return np.split(rows, np.cumsum(sizes)[:-1])
+        return [rows] if len(sizes) == 1 else np.split(rows, np.cumsum(sizes)[:-1])
 
     def _together(self, choice: Choice, model: str, rows: Ints, limit: int, why: str, slack_ms: float | None) -> Together | None:
         """With how many rows of other tasks a pass may be shared; with none in a deterministic run: who else waits is a matter of speed."""
@@ -97,7 +98,8 @@ class Asking:
         choice.open[job] = (key, rows)
         choice.said[key].open += 1
         place = repeating.place(rows, choice.told.passes.get(model, ())) if choice.told is not None else None
-        settings, matrix = self._models[model], choice.matrices[key][rows]
+        settings, matrix = self._models[model], choice.matrices[key]
+        matrix = matrix.copy() if len(rows) == len(matrix) else matrix[rows]
         at_ms = int(choice.flowing.times[rows].max()) if settings.cache is not None else 0
         return Forward(job, model, choice.versions[model][0], matrix, together, settings.batch.sizes, place, at_ms=at_ms)
 
@@ -112,11 +114,15 @@ class Asking:
         width = known or (outputs if said.outputs is None else said.outputs).shape[1]
         if width != outputs.shape[1]:
             return self._again(choice, key, rows, f"model {model}: got {outputs.shape[1]} outputs, expected {width} as before")
-        if said.outputs is None:
-            said.outputs = choice.outputs[key] = np.full((len(choice), width), np.nan)
-        said.outputs[rows] = outputs
+        if said.outputs is None and len(rows) == len(choice):
+            said.outputs = choice.outputs[key] = np.array(outputs, dtype=np.float64)
+        else:
+            if said.outputs is None:
+                said.outputs = choice.outputs[key] = np.full((len(choice), width), np.nan)
+            said.outputs[rows] = outputs
         choice.passes.append((model, rows, place))
-        for spoiled in np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist():
+        finite = np.isfinite(outputs)
+        for spoiled in [] if finite.all() else np.flatnonzero(~finite.all(axis=1)).tolist():
             column = int(np.flatnonzero(~np.isfinite(outputs[spoiled]))[0])
             row = int(rows[spoiled])
             said.outputs[row] = np.nan

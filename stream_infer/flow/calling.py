@@ -83,7 +83,8 @@ class Calling:
 def answered(choice: Choice) -> Bools:
     """bool[rows]: nothing spoilt their answer so far."""
     ok = np.ones(len(choice), dtype=np.bool_)
-    ok[list(choice.faults)] = False
+    if choice.faults:
+        ok[list(choice.faults)] = False
     return ok
 
 

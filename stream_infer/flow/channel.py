@@ -141,6 +141,10 @@ class Channel:
             return sum(len(block) for block in self._blocks)
         return int(np.count_nonzero(self._dues() <= self.watermark))
 
+    def has_rows(self) -> bool:
+        """Whether there are rows that were not released, held ones among them."""
+        return bool(self._blocks) or self._held is not None
+
     def waits(self) -> bool:
         """Whether buffered() is more than none."""
         return bool(self._blocks) if self.decide_at is None else self.buffered() > 0
@@ -249,7 +253,7 @@ class Channel:
         rows = self._blocks[0] if self.decide_at is None else self.candidates()
         assert rows is not None
         self._candidates = None
-        out = rows.take(taken)
+        out = rows if isinstance(taken, slice) and taken.stop >= len(rows) else rows.take(taken)
         if self.decide_at is None:
             self._blocks[:1] = [rows.take(slice(len(out), None))] if len(out) < len(rows) else []
             if len(out):

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from stream_infer.codec.framing import prefix_of
 from stream_infer.codec.internal import CUT
 from stream_infer.codec.schema import parse_schema
@@ -38,6 +36,12 @@ class Answered:
 NOT_ANSWERED = Answered()
 
 
+def how_answered(choice: Choice, order: Sequence[str], models: Mapping[str, ModelSettings]) -> Answered:
+    """How the rows of a choice were. order: of the models, as passes number them."""
+    versions = (choice.policy_version, *(choice.versions[name][0] for name in order))
+    return Answered(versions, tuple(passes_told(choice, order, models)), choice.wall_ms, choice.late)
+
+
 def passes_told(choice: Choice, order: Sequence[str], models: Mapping[str, ModelSettings]) -> Iterator[PassTold]:
     """What cannot be known otherwise: nothing of linear models, to which neighbours mean nothing, nor of a pass of just these rows."""
     for number, name in enumerate(order):
@@ -51,7 +55,8 @@ def passes_told(choice: Choice, order: Sequence[str], models: Mapping[str, Model
 
 
 class CutEmitter:
-    """One record per chunk of a task, in the chunk's transaction.
+    """One record per chunk of a task, in the chunk's transaction: kept until its checkpoint, for a request to the broker for each chunk
+    would cost both sides as much again as that for its answers.
 
     It is written number by number: the encoder of columns costs 120 µs a call, of which a chunk of few rows would feel a quarter.
     """
@@ -63,9 +68,10 @@ class CutEmitter:
         _put(self._head, len(name))
         self._head += name
         _put(self._head, partition)
+        self._noted: list[bytes] = []
 
-    def emit(self, chunk: Chunk, users: Ints, how: Answered) -> list[Produce]:
-        """users: numbers of the channels that bring users' rows."""
+    def note(self, chunk: Chunk, users: Ints, how: Answered) -> None:
+        """A chunk is over. users: numbers of the channels that bring users' rows."""
         out = self._head.copy()
         for number in (chunk.number, chunk.rows, chunk.reached):
             _put(out, number)
@@ -77,9 +83,16 @@ class CutEmitter:
         if how.wall_ms is not None:
             _put(out, how.wall_ms)
         _list(out, [value for one in how.late for value in (one.node, one.member, one.first, one.rows)])
-        blob = np.frombuffer(bytes(out), dtype=np.uint8)
-        value = Text(blob, np.zeros(1, dtype=np.int64), np.array([len(blob)]), is_bytes=True)
-        return [Produce(self._topic, self._partition, no_text(1), value)]
+        self._noted.append(bytes(out))
+
+    def emit(self) -> list[Produce]:
+        """The records of the chunks since the last call."""
+        noted, self._noted = self._noted, []
+        return [Produce(self._topic, self._partition, no_text(len(noted)), Text.of(noted, is_bytes=True))] if noted else []
+
+    def forget(self) -> None:
+        """The chunks since the last checkpoint do not hold."""
+        self._noted = []
 
 
 def _list(out: bytearray, values: Sequence[int]) -> None:

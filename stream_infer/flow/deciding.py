@@ -31,7 +31,7 @@ from stream_infer.flow.repeating import Told
 from stream_infer.flow.versions import VersionTable
 from stream_infer.hashing import hash64, uniform
 from stream_infer.models.settings import ModelSettings
-from stream_infer.records import Bools, Floats, Text
+from stream_infer.records import Bools, Floats, Ints, Text
 from stream_infer.topology.plan import DecideStep, StreamPlan
 
 
@@ -90,9 +90,7 @@ class Decider:
         ids = self.ids(flowing)
         version, shares = self._policy()
         segmented = self._segmented(flowing)
-        u = uniform(hash64(self._drawn_by(flowing, ids)), self.step.policy.seed)
-        arm = draw(shares, u) if segmented is None else segmented.draw(u)
-        propensity = shares[arm] if segmented is None else segmented.shares[segmented.group, arm]
+        arm, propensity = self._drawn(flowing, ids, shares, segmented)
         choice = Choice(flowing, ids, arm, propensity, shares, version, self._current(), columns=flowing.columns, segmented=segmented)
         choice.wall_ms = self._sizing.wall_ms if deadline is not None else None
         choice.told = self._told
@@ -136,10 +134,17 @@ class Decider:
         """The ids of the rows: their own, or their address."""
         return row_ids(self._stream, flowing)
 
-    def _drawn_by(self, flowing: Flowing, ids: Text) -> Text:
-        """What the draw is a function of."""
+    def _drawn(self, flowing: Flowing, ids: Text, shares: Floats, segmented: Segmented | None) -> tuple[Ints, Floats]:
+        """The arm of each row, and the share that it had."""
+        if len(self.step.arms) == 1:
+            return np.zeros(len(flowing), dtype=np.int64), np.full(len(flowing), shares[0])
         by = self.step.policy.by
-        return ids if by is None else as_text(flowing.columns[by])
+        u = uniform(hash64(ids if by is None else as_text(flowing.columns[by])), self.step.policy.seed)
+        if segmented is not None:
+            arm = segmented.draw(u)
+            return arm, segmented.shares[segmented.group, arm]
+        arm = draw(shares, u)
+        return arm, shares[arm]
 
     def _policy(self) -> tuple[int, Floats]:
         """The policy's version and its exact propensities, computed once per version."""

@@ -38,28 +38,33 @@ class AnswerEmitter:
     ) -> None:
         self._stream, self._partition = stream, partition
         self._answers = Answers(step, graph)
-        self._fields: tuple[FieldSchema, ...] = ()
+        fields: tuple[FieldSchema, ...] = ()
         self._encoder: RowEncoder | None = None
         if stream is not None:
             schema = parse_schema(stream.schema, stream.name)
-            self._fields, self._encoder = schema.fields, RowEncoder(schema, stream.format, stream.framing)
-        self._logged, self._said = _logged(step, graph, {field.name for field in self._fields})
+            fields, self._encoder = schema.fields, RowEncoder(schema, stream.format, stream.framing)
+        self._made = [field.name for field in fields if field.name in ANSWER_FIELDS]
+        self._taken = [field.name for field in fields if field.name not in ANSWER_FIELDS]
+        # JSON has no NaN, and a list of numbers may hold some.
+        self._lists = [field for field in fields if field.kind == "array" and stream is not None and stream.format == "json"]
+        self._logged, self._said = _logged(step, graph, {field.name for field in fields})
         self._decisions = BlockEmitter(decisions_topic, partition)
         # Partition p answers into partition p where the counts allow it: then the order of the input is the order of the output.
         self._into = partition if stream is not None and stream.partitions == partitions else None
 
     def emit(self, choice: Choice, ok: Bools, offsets: Ints, cut: int, key: str | None, context: Matrix) -> list[Produce]:
         """Records for the rows that were answered. ok: bool[rows]; offsets: where the chunk began; context: what learners see."""
-        rows = slice(None) if ok.all() else np.flatnonzero(ok)
         count = int(np.count_nonzero(ok))
         if not count:
             return []
+        rows = None if count == len(ok) else np.flatnonzero(ok)
         out: list[Produce] = []
-        self._answers.take(choice, rows, count, offsets, cut)
+        self._answers.take(choice, slice(None) if rows is None else rows, count, offsets, cut)
         if self._stream is not None and self._encoder is not None:
-            columns = {field.name: self._column(field, choice, rows) for field in self._fields}
-            out.append(Produce(self._stream.topic, self._into, answer_keys(choice, key).take(rows), self._encoder.encode(columns)))
-        return out + self._decided(count, context[rows])
+            keys = answer_keys(choice, key)
+            values = self._encoder.encode(self._columns(choice, rows))
+            out.append(Produce(self._stream.topic, self._into, keys if rows is None else keys.take(rows), values))
+        return out + self._decided(count, context if rows is None else context[rows])
 
     def told(self, choice: Choice, ok: Bools, offsets: Ints, cut: int, names: Sequence[str]) -> dict[str, Column]:
         """Fields of predictions, and columns of their rows, for whoever works on with the rows that were answered. As emit() otherwise."""
@@ -69,12 +74,17 @@ class AnswerEmitter:
         made: dict[str, Column] = {name: self._answers.column(name) for name in ours}
         return made | {name: choice.flowing.columns[name].take(rows) for name in names if name not in ours}
 
-    def _column(self, field: FieldSchema, choice: Choice, rows: Ints | slice) -> Column | Same:
-        ours = field.name in ANSWER_FIELDS
-        column = self._answers.field(field.name) if ours else choice.flowing.columns[field.name].take(rows)
-        if isinstance(column, Lists) and self._stream is not None and self._stream.format == "json":
-            return _finite(column, field)
-        return column
+    def _columns(self, choice: Choice, rows: Ints | None) -> dict[str, Column | Same]:
+        """The fields of the predictions. rows: None: all."""
+        flowing = choice.flowing.columns
+        columns: dict[str, Column | Same] = {name: self._answers.field(name) for name in self._made}
+        for name in self._taken:
+            columns[name] = flowing[name] if rows is None else flowing[name].take(rows)
+        for field in self._lists:
+            column = columns[field.name]
+            if isinstance(column, Lists):
+                columns[field.name] = _finite(column, field)
+        return columns
 
     def _decided(self, count: int, context: Matrix) -> list[Produce]:
         """Nothing where the predictions say it all."""

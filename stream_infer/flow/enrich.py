@@ -13,9 +13,9 @@ from stream_infer.features.table import TableState
 from stream_infer.features.windows import FeatureState
 from stream_infer.flow.addresses import addresses
 from stream_infer.flow.merge import Chunk, Taken
-from stream_infer.flow.rows import BAD, DEAD, Rows
+from stream_infer.flow.rows import BAD, DEAD, Bad
 from stream_infer.records import Bools, Column, Floats, Ints, Numbers, Text, concat_columns
-from stream_infer.topology.plan import FeatureStep, LookupStep, StreamPlan
+from stream_infer.topology.plan import FeatureStep, LookupStep, Plan, SectionPlan, StreamPlan
 
 ORIGIN = ("_topic", "_partition", "_offset")  # columns of rows that came under another key
 
@@ -123,9 +123,21 @@ def _usable(taken: Taken) -> Taken:
     return taken if good.all() else Taken(taken.channel, taken.rows.take(good), taken.order[good])
 
 
-def rejected_rows(chunk: Chunk) -> list[Rows]:
-    """The parts of a chunk that hold rejected rows."""
-    return [taken.rows.take(taken.rows.flags == BAD) for taken in chunk.taken if (taken.rows.flags == BAD).any()]
+def rejects_of(chunk: Chunk, plan: Plan, section: SectionPlan, partition: int) -> list[Bad]:
+    """The rejected rows of a chunk that this task reports: each record is reported once, however many sections and tasks read it."""
+    found = [taken.rows for taken in chunk.taken if (taken.rows.flags == BAD).any()]
+    return [
+        bad
+        for rows in found
+        for bad in map(rows.bad.__getitem__, rows.offsets[rows.flags == BAD].tolist())
+        if _reports(bad, plan, section, partition)
+    ]
+
+
+def _reports(bad: Bad, plan: Plan, section: SectionPlan, partition: int) -> bool:
+    first = next(s for s in plan.sections if any(i.stream == bad.stream for i in s.inputs))
+    whole = section.input(bad.stream).is_global
+    return first is section and (not whole or bad.partition % section.partitions == partition)
 
 
 def apply_features(step: FeatureStep, state: FeatureState, chunk: Chunk, flowing: Flowing | None, flowing_stream: str) -> None:

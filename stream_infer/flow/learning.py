@@ -107,6 +107,11 @@ class Learning:
         """Nothing leaves before an epoch ends."""
         return []
 
+    @property
+    def hears_time(self) -> bool:
+        """Epochs end by it."""
+        return True
+
     def advance(self, reached: int) -> list[Command]:
         """At the end of an epoch: publish what is new, and promise that nothing takes effect before the one after next."""
         every = self._step.every_ms
@@ -135,6 +140,10 @@ class Learning:
         if self._policy is not None:
             payloads[self._step.policy_of] = self._policy.stats().to_bytes()
         return [ModelVersion.of(name, number, effective_ms, self._rows, payload) for name, payload in payloads.items()]
+
+    def at_checkpoint(self) -> list[Command]:
+        """Nothing waits for one."""
+        return []
 
     def extra(self) -> object:
         """What the stores do not hold."""

@@ -136,6 +136,8 @@ class Merge:
 
     def _eligible(self, now: int) -> tuple[list[tuple[Channel, Rows]], list[Ints], int] | None:
         """The rows of each channel that may be released, as indices of its candidates, at most a chunk of each; how many there are."""
+        if not self._has_rows():
+            return None
         key, number = self.bound(now)
         whole = True  # a deterministic chunk has rows_max rows unless the log itself ends it earlier
         if self._every_ms is not None:
@@ -176,6 +178,8 @@ class Merge:
         """Whether chunk() would give one."""
         if self._deterministic:
             return self._eligible(now) is not None
+        if not self._has_rows():
+            return False
         # Live, one row is enough, and the first edge lies above the lowest key that waits: no rows need be gathered.
         key, number = self.bound(now)
         for place, channel in enumerate(self.channels):
@@ -183,6 +187,9 @@ class Merge:
             if head is not None and head <= self._limit(channel, key if place <= number else key - 1, now):
                 return True
         return False
+
+    def _has_rows(self) -> bool:
+        return any(channel.has_rows() for channel in self.channels)
 
     def _edge(self) -> int | None:
         """The first multiple of every_ms above the lowest key that waits."""

@@ -27,9 +27,10 @@ from stream_infer.flow.read_size import POLL_ROWS_MAX
 from stream_infer.flow.recorded import Cuts, check_chain
 from stream_infer.flow.recutting import Recut
 from stream_infer.flow.replaying import Again, Fixed, Replaying
-from stream_infer.flow.task import Task, Work
+from stream_infer.flow.task import Task
 from stream_infer.flow.transport import Logs, Partition
 from stream_infer.flow.versions import statics
+from stream_infer.flow.work import Work
 from stream_infer.models.base import Model
 from stream_infer.models.linear import LinearModel
 from stream_infer.records import Fetched, Matrix
@@ -263,4 +264,3 @@ def _as_it_was(matrix: Matrix, at: int, rows: int) -> Matrix:
     whole = np.zeros((rows, matrix.shape[1]), dtype=matrix.dtype)
     whole[at : at + len(matrix)] = matrix
     return whole
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,57 +21,15 @@ from stream_infer.flow.merge import Chunk, Merge
 from stream_infer.flow.notices import CallDone, Installed, InstallFailed, TaskId
 from stream_infer.flow.rows import Rows
 from stream_infer.flow.transport import Partition
+from stream_infer.flow.work import Work
 from stream_infer.records import Floats, Text
-from stream_infer.state import Store, begins_with, join_texts, pack_text, with_prefix
+from stream_infer.state import begins_with, join_texts, pack_text, with_prefix
 from stream_infer.topology.plan import InputPlan, LearnStep, Plan, SectionPlan
 
 Snapshot = dict[str, dict[str, NDArray[np.generic]]]  # arrays by store; the positions under "task"
 CHUNKS_MAX = 2  # one at the models, one being prepared: more only adds to what each row waits (serving: pipeline depth 2)
 TASK_KEY = b"\x00task"  # the changelog key of positions; no store's key begins with a zero byte
 NOWHERE = {"number": 0, "advanced": BEGIN, "closed": BEGIN, "extra": None}  # of a task that has not begun
-
-
-class Work(Protocol):
-    """What a section does with its chunks."""
-
-    stores: dict[str, Store]
-
-    def start(self, chunk: Chunk) -> list[Command]:
-        """Begin to work through a chunk; waiting() tells whether models or calls are still at it."""
-
-    @property
-    def held(self) -> bool:
-        """Whether no chunk may begin for now: a version must be there first."""
-
-    def installed(self, notice: Installed | InstallFailed) -> list[Command]:
-        """A published version is there, or is not to be had."""
-
-    def waiting(self) -> bool:
-        """Whether the chunk begun first waits for models or calls."""
-
-    def done(self, job: int, outputs: Floats, place: tuple[int, int] | None) -> list[Command]:
-        """A model answered. place: as ForwardDone has it."""
-
-    def failed(self, job: int, reason: str) -> list[Command]:
-        """A model raised."""
-
-    def called(self, notice: CallDone) -> list[Command]:
-        """A call came back."""
-
-    def overdue(self, now_ms: int) -> list[Command]:
-        """Time went on: models that are waited for only so long are late."""
-
-    def finish(self) -> list[Command]:
-        """The chunk is through: everything it leads to."""
-
-    def advance(self, reached: int) -> list[Command]:
-        """No later row has a lower order key than this."""
-
-    def extra(self) -> object:
-        """Small state beside the stores, as JSON can hold it."""
-
-    def restore(self, extra: object) -> list[Command]:
-        """Undo extra(), after the stores were restored."""
 
 
 class Task:
@@ -205,7 +163,7 @@ class Task:
         """Begin the next chunk if there is room for one and enough is known; tell the work how far time has come."""
         if self.full or self.held:
             return []
-        reached = self.merge.progress(now)
+        reached = self._progress(now)
         chunk = self.merge.chunk(now)
         self._can_begin = chunk is not None
         if chunk is not None:
@@ -233,8 +191,12 @@ class Task:
         while self._begun and not self.work.waiting():
             self._begun.pop(0)
             commands += self.work.finish()
-            commands += self._advance(self._begun[0] if self._begun else self.merge.progress(now))
+            commands += self._advance(self._begun[0] if self._begun else self._progress(now))
         return commands
+
+    def _progress(self, now: int) -> int:
+        """How far time has come; BEGIN where nobody asks: a run without end, and work that does not hear of it."""
+        return self.merge.progress(now) if self._end is not None or self.work.hears_time else BEGIN
 
     def _advance(self, reached: int) -> list[Command]:
         if reached < END or self._end is None:
@@ -260,6 +222,7 @@ class Task:
     def checkpoint(self) -> tuple[list[Command], dict[Partition, int]]:
         """Changelog records of what changed since the last one, and the group's offsets. Only between chunks."""
         assert not self.busy, f"task {self.id}: checkpoint within a chunk"
+        waited = self.work.at_checkpoint()
         changes = [(name, *store.changes()) for name, store in self.work.stores.items()]
         keys = [with_prefix(name.encode() + b"\x00", changed) for name, changed, _ in changes if len(changed)]
         values = [packed for _, changed, packed in changes if len(changed)]
@@ -267,7 +230,7 @@ class Task:
         keys.append(pack_text([TASK_KEY]))
         values.append(pack_text([self.saved]))
         self.dirty = False
-        return [Produce(self.section.state_topic, self.partition, join_texts(keys), join_texts(values))], self.offsets()
+        return [*waited, Produce(self.section.state_topic, self.partition, join_texts(keys), join_texts(values))], self.offsets()
 
     def offsets(self) -> dict[Partition, int]:
         """Per owned partition: below it every row was answered or rejected."""

@@ -18,8 +18,8 @@ from stream_infer.codec.schema import parse_schema
 from stream_infer.errors import Fenced
 from stream_infer.flow.flow import Mode
 from stream_infer.flow.notices import TaskId
-from stream_infer.flow.task import Work
 from stream_infer.flow.versions import statics
+from stream_infer.flow.work import Work
 from stream_infer.flow.worker import Worker
 from stream_infer.sim.broker import SimBroker
 from stream_infer.sim.chance import Chance

@@ -147,12 +147,12 @@ def leaves_positions_out(patch: pytest.MonkeyPatch) -> None:
     checkpoint = Task.checkpoint
 
     def forgetful(task: Task) -> tuple[list[Command], dict[Partition, int]]:
-        (produce,), lows = checkpoint(task)
+        (*cuts, produce), lows = checkpoint(task)
         assert isinstance(produce, Produce)
         if task.merge.number % 3 == 2:
             keep = np.array([i for i, key in enumerate(produce.keys.raw()) if key != TASK_KEY], dtype=np.int64)
             produce = Produce(produce.topic, produce.partition, produce.keys.take(keep), produce.values.take(keep))
-        return [produce], lows
+        return [*cuts, produce], lows
 
     patch.setattr(Task, "checkpoint", forgetful)
 

@@ -55,6 +55,44 @@ def test_what_is_the_same_in_all_rows_is_written_as_its_column_is(
     assert AvroEncoder(parse_schema(json.dumps(schema))).encode(columns).raw() == [by_fastavro(schema, row) for row in rows]
 
 
+MIXED = {
+    "type": "record",
+    "name": "M",
+    "fields": [
+        {"name": "n", "type": "long"},
+        {"name": "x", "type": ["null", "double"]},
+        {"name": "t", "type": "string"},
+        {"name": "l", "type": {"type": "array", "items": "double"}},
+        {"name": "b", "type": "boolean"},
+    ],
+}
+VALUES = {
+    "n": st.sampled_from([0, 1, 63, 64, 2**40]),
+    "x": st.sampled_from([0.0, -0.0, 1.0]),
+    "t": st.sampled_from(["", "a", "b", "word"]),
+    "l": st.lists(st.sampled_from([0.0, -0.0, 1.0]), max_size=2),
+    "b": st.booleans(),
+}
+
+
+@common
+@given(st.lists(st.tuples(st.fixed_dictionaries(VALUES), st.sets(st.sampled_from(sorted(VALUES))), st.integers(1, 3)), max_size=6))
+def test_what_was_the_same_in_the_last_batch_is_not_taken_for_this_one(batches: list[tuple[dict[str, Any], set[str], int]]) -> None:
+    """One encoder, batch after batch: it keeps bytes of the last one, and other fields are the same in all rows each time."""
+    encoder = AvroEncoder(parse_schema(json.dumps(MIXED)))
+    for row, same, count in batches:
+        columns: dict[str, Column | Same] = {name: Same(value, count) for name, value in row.items()}
+        columns |= {name: Same(row[name], count).spread() for name in row.keys() - same if row[name] != []}
+        assert encoder.encode(columns).raw() == [by_fastavro(MIXED, row)] * count
+
+
+def test_a_value_of_another_kind_is_not_taken_for_the_one_it_equals() -> None:
+    encoder = AvroEncoder(parse_schema(json.dumps(one_field("long"))))
+    encoder.encode({"f": Same(1, 1)})
+    with pytest.raises(ValueError, match=r"field f: got 1\.0, expected long"):
+        encoder.encode({"f": Same(1.0, 1)})
+
+
 @pytest.mark.parametrize(
     ("kind", "value"),
     [("long", 1.5), ("int", 2**31), ("boolean", 1), ("double", "1"), ("string", b"1"), ({"type": "array", "items": "long"}, [1, "2"])],

@@ -36,7 +36,9 @@ def test_a_cut_is_the_avro_record_of_its_schema(
     ended = [min(value + 3, 2**62) for value in began]
     chunk = Chunk(number, [], 70, -5, np.array([9, *began]), np.array([9, *ended]))
     users = np.arange(1, len(began) + 1)
-    (made,) = CutEmitter("cuts", section, partition).emit(chunk, users, Answered(tuple(versions), tuple(passes), wall, late))
+    emitter = CutEmitter("cuts", section, partition)
+    emitter.note(chunk, users, Answered(tuple(versions), tuple(passes), wall, late))
+    (made,) = emitter.emit()
     (value,) = made.values.raw()
     assert value is not None
     assert value[:5] == b"\x00" + parse_schema(CUT).schema_id.to_bytes(4, "big")
@@ -49,6 +51,19 @@ def test_a_cut_is_the_avro_record_of_its_schema(
         "late": [n for one in late for n in (one.node, one.member, one.first, one.rows)],
     }  # fmt: skip
     assert (made.topic, made.partition, made.keys.raw()) == ("cuts", partition, [None])
+
+
+def test_cuts_wait_for_the_checkpoint_and_those_that_do_not_hold_are_forgotten() -> None:
+    emitter = CutEmitter("cuts", "main", 3)
+    assert emitter.emit() == []
+    for number in (1, 2):
+        emitter.note(Chunk(number, [], 1, 0, np.array([0]), np.array([1])), np.array([0]), Answered())
+    (made,) = emitter.emit()
+    assert len(made.values) == len(set(made.values.raw())) == len(made.keys) == 2
+    assert emitter.emit() == []
+    emitter.note(Chunk(3, [], 1, 0, np.array([0]), np.array([1])), np.array([0]), Answered())
+    emitter.forget()
+    assert emitter.emit() == []
 
 
 def _plain(fields: list[dict[str, object]]) -> list[dict[str, object]]:

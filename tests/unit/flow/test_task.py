@@ -112,6 +112,7 @@ def test_a_task_goes_on_from_its_checkpoint_as_if_nothing_had_happened(
     read(whole, {}, 1.0)
     for _ in range(200):
         whole.turn()
+    whole.commit()  # chunks are told of with it
 
     one = Core(plan, rows_max, ends)
     one.take_over(None)
@@ -124,6 +125,7 @@ def test_a_task_goes_on_from_its_checkpoint_as_if_nothing_had_happened(
     read(two, {topic: low for (topic, _), low in one.lows.items()}, 1.0)
     for _ in range(200):
         two.turn()
+    two.commit()
 
     assert len(whole.made) > 80
     assert of_users(one.made + two.made, plan) == of_users(whole.made, plan)
