@@ -86,6 +86,8 @@ class Answering:
         self.context = context_inputs(plan)
         self.rejects = RejectEmitter(plan.emit.rejects_topic)
         self._cuts = CutEmitter(plan.cuts_topic, section.name, partition)
+        # At least once answers are seen before their checkpoint, or without it: what explains them must be there as well.
+        self._cuts_wait = plan.emit.guarantee == "exactly_once"
         self.line = Line()
         self._users = np.zeros(0, dtype=np.int64)  # the task's channels that are no versions, in the order of the merge
         after: list[Station] = []  # the decision
@@ -255,6 +257,7 @@ class Answering:
                 commands += self._shadowing[stage].emit(shadowed, choice, ok)
             self.deciding.decider.close(choice)
         self._cut(chunk, choice)
+        commands += [] if self._cuts_wait else self._cuts.emit()
         for refused in begun.refused:
             bad = refused.bad(self._section.flowing, row_ids(self._plan.streams[self._section.flowing], refused.rows))
             commands += self.rejects.emit(bad, refused.stage)
@@ -294,7 +297,7 @@ class Answering:
         self._cuts.note(chunk, self._users, how)
 
     def at_checkpoint(self) -> list[Command]:
-        """Where the chunks since the last one were cut."""
+        """Where the chunks were cut that were not told of yet."""
         return [*self._cuts.emit()]
 
     def channels(self, streams: list[str], stands_at: Callable[[Chunk | None], tuple[str, int, int]]) -> None:

@@ -55,8 +55,7 @@ def passes_told(choice: Choice, order: Sequence[str], models: Mapping[str, Model
 
 
 class CutEmitter:
-    """One record per chunk of a task, in the chunk's transaction: kept until its checkpoint, for a request to the broker for each chunk
-    would cost both sides as much again as that for its answers.
+    """One record per chunk of a task, in the chunk's transaction; those of several chunks may go together.
 
     It is written number by number: the encoder of columns costs 120 µs a call, of which a chunk of few rows would feel a quarter.
     """

@@ -131,6 +131,28 @@ def test_a_task_goes_on_from_its_checkpoint_as_if_nothing_had_happened(
     assert of_users(one.made + two.made, plan) == of_users(whole.made, plan)
 
 
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_answers_that_can_be_seen_are_never_without_their_cut(guarantee: str) -> None:
+    """Exactly once they are seen with their commit; at least once at once, and for good even if no checkpoint follows."""
+    plan = plan_of(WHOLE.replace("to: scores}", f"to: scores, guarantee: {guarantee}}}"))
+    pay = Pay(plan)
+    pay.send("payments", *(payment(n, card="a", at_ms=1000 * n, due_ms=1000 * n) for n in range(12)))
+    log = pay.broker.dump("payments")[0]
+    core = Core(plan, 4, {("payments", 0): 12, ("cards", 0): 0, ("told", 0): 0})
+    core.take_over(None)
+    core.turn(Read(log))
+
+    def made(topic: str) -> int:
+        return sum(record[0] == f"pay.{topic}" or record[0] == topic for record in core.made)
+
+    for _ in range(10):
+        core.turn()
+    assert made("scores") == 12
+    assert made("cuts") == (0 if guarantee == "exactly_once" else 3)
+    core.commit()
+    assert made("cuts") == 3
+
+
 def of_users(made: Made, plan: Plan) -> dict[str, Made]:
     """By topic, in order; without the marks that say how far a task has come."""
     return {topic: [record for record in made if record[0] == topic] for topic, _, _ in plan.topics}
