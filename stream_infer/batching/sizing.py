@@ -19,6 +19,7 @@ CALM_BATCHES = 2  # … until no more than so many do
 SLACK_SHARE = 0.9  # of the time to a deadline that a pass may take: the rest is for encoding and sending
 REFRESH_PASSES = 32  # the knee is looked up anew after so many passes of a model
 
+_Asked = tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float, int]  # arms, shadows, ms, the most rows
 FULL, DEADLINE, COST, NOTHING_WAITS, DRAIN = "full", "deadline", "cost", "nothing_waits", "drain"
 
 
@@ -35,7 +36,8 @@ class Sizing:
         self._settings = dict(settings)
         self._curves = {name: LiveCurve(batch.curve) for name, batch in settings.items()}
         self._passes = dict.fromkeys(settings, 0)
-        self._chunks: dict[tuple[tuple[tuple[str, ...], ...], tuple[str, ...], float, int], int] = {}
+        self._chunks: dict[_Asked, int] = {}
+        self._commits: dict[_Asked, int] = {}
         self._fits = dict.fromkeys(settings, ROWS_MAX)
         self._best = {name: self._largest(name) for name in settings}
 
@@ -48,6 +50,7 @@ class Sizing:
         if self._passes[model] % REFRESH_PASSES == 0:
             self._best[model] = self._largest(model)
             self._chunks.clear()
+            self._commits.clear()
 
     def fits(self, model: str, rows: int) -> None:
         """More rows than these found no memory: from now on a pass has no more. A deterministic run cuts as before: its edge cuts again."""
@@ -56,6 +59,7 @@ class Sizing:
         self._fits[model] = rows
         self._best[model] = self._largest(model)
         self._chunks.clear()
+        self._commits.clear()
 
     def waiting(self, rows: int | None) -> None:
         """So many records of our partitions are not worked on; None: not known."""
@@ -110,6 +114,19 @@ class Sizing:
             self._chunks[asked] = self._chunk_rows(arms, shadows, SLACK_SHARE * deadline_ms / 1000, most)
         return self._chunks[asked]
 
+    def rows_a_commit(self, arms: tuple[tuple[str, ...], ...], shadows: tuple[str, ...], interval_ms: float, most: int) -> int:
+        """How many rows a task may take at once so that a commit, which waits for the chunk under way, need not wait much longer than
+        interval_ms; backlog or not, but no fewer than the slowest model does best with. arms, shadows: as in chunk_rows().
+        """
+        if not self.live:
+            return most
+        asked = (arms, shadows, interval_ms, most)
+        if asked not in self._commits:
+            slowest = max((name for arm in (*arms, shadows) for name in arm), key=lambda name: self._seconds(name, 1), default=None)
+            least = 1 if slowest is None else self._best[slowest]
+            self._commits[asked] = min(max(self._fitting(arms, shadows, interval_ms / 1000, most), least), most)
+        return self._commits[asked]
+
     def rows_within(self, models: tuple[str, ...], wait_ms: float, most: int) -> int:
         """How many rows a task may take at once so that all these models, one after the other, answer within wait_ms, backlog or not."""
         if not self.live:
@@ -119,19 +136,26 @@ class Sizing:
             self._chunks[asked] = self._chunk_rows((models,), (), SLACK_SHARE * wait_ms / 1000, most)
         return self._chunks[asked]
 
+    def _seconds(self, name: str, rows: int) -> float:
+        """What all passes over so many rows take; 0 where nothing was measured."""
+        curve = self.curve(name)
+        return curve.slow * curve.total(rows, self._best[name]) if curve.sizes else 0.0
+
     def _chunk_rows(self, arms: tuple[tuple[str, ...], ...], shadows: tuple[str, ...], budget_s: float, most: int) -> int:
-        def seconds(name: str, rows: int) -> float:
-            curve = self.curve(name)
-            return curve.slow * curve.total(rows, self._best[name]) if curve.sizes else 0.0
+        return self._fitting(arms, shadows, budget_s, most) or most
+
+    def _fitting(self, arms: tuple[tuple[str, ...], ...], shadows: tuple[str, ...], budget_s: float, most: int) -> int:
+        """The most rows whose models end within the time; 0 where one row's do not."""
 
         def whole(rows: int) -> float:
-            return max(sum(seconds(name, rows) for name in arm) for arm in arms) + sum(seconds(name, rows) for name in shadows)
+            slowest = max((sum(self._seconds(name, rows) for name in arm) for arm in arms), default=0.0)
+            return slowest + sum(self._seconds(name, rows) for name in shadows)
 
-        low, high = 1, most + 1
+        low, high = 0, most + 1
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if whole(middle) <= budget_s else (low, middle)
-        return low if whole(1) <= budget_s else most
+        return low
 
     def _largest(self, model: str) -> int:
         batch = self._settings[model]

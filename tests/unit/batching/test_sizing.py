@@ -73,6 +73,24 @@ def test_chunks_end_within_the_deadline_for_all_models_together() -> None:
     assert one.chunk_rows((("net",),), (), (53.2 + 50.8) / 0.9, 4096) == pytest.approx(2000, abs=1)
 
 
+def test_a_chunk_takes_no_longer_than_the_commit_that_waits_for_it_unless_a_pass_does() -> None:
+    slow = CostCurve((1, 4096), (0.05, 0.05 * 4096))  # 50 ms a row, whatever their number
+    fixed = CostCurve((1, 16, 4096), (0.2, 0.2, 0.2 * 256))  # 16 rows cost what one does
+    settings = {"slow": BatchSettings(curve=slow), "fixed": BatchSettings(curve=fixed), "net": BatchSettings(curve=CURVE)}
+    one = Sizing(settings | {"new": BatchSettings()}, live=True)
+    assert one.rows_a_commit((("slow",),), (), 500.0, 4096) == 10
+    assert one.rows_a_commit((("slow",), ("net",)), (), 500.0, 4096) == 10, "a row is asked of one arm"
+    assert one.rows_a_commit((("slow",),), ("slow",), 500.0, 4096) == 5
+    assert one.rows_a_commit((("slow",),), (), 10.0, 4096) == 1
+    assert one.rows_a_commit((("fixed",),), (), 100.0, 4096) == one.rows("fixed") >= 16, "small passes would cost throughput"
+    assert one.rows_a_commit((("new",),), (), 1.0, 4096) == 4096, "nothing is known"
+    assert one.rows_a_commit((), (), 1.0, 4096) == 4096
+    one.waiting(10**6)
+    assert one.rows_a_commit((("slow",),), (), 500.0, 4096) == 10, "a backlog is worked off in pieces too"
+    assert one.rows_a_commit((("slow",),), (), 500.0, 7) == 7
+    assert Sizing(settings, live=False).rows_a_commit((("slow",),), (), 500.0, 4096) == 4096
+
+
 def test_the_knee_follows_the_passes() -> None:
     one = sizing()
     for _ in range(30 * REFRESH_PASSES):
