@@ -97,7 +97,7 @@ def test_nothing_is_late_in_a_deterministic_run(late: str) -> None:
 
 
 def test_chunks_end_within_the_deadline_while_little_waits() -> None:
-    """A row takes 50 ms: with 250 ms, four of them may be taken at once; in a backlog, as many as there is time for until a commit is due."""
+    """A row takes 50 ms: with 250 ms, four may be taken at once; in a backlog, as many as there is time for until a commit is due."""
     text = STAGES.replace("interval_ms: 1}", "interval_ms: 500}")
     plan = plan_of((text % ", deadline_ms: 250").replace(UNUSED, ""))
     slow = BatchSettings(curve=CostCurve((1, 4096), (0.05, 0.05 * 4096)))
