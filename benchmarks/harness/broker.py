@@ -51,20 +51,6 @@ class Cluster:
         self.pid = pid
         self.admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
 
-    def coordinate(self) -> None:
-        """Wait for a coordinator of groups: its topic is made when somebody asks for one, and a Faust that is the first to ask ends."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "first", **QUIET})
-        until = time.monotonic() + ASK_S_MAX
-        while True:
-            try:
-                consumer.committed([TopicPartition("any", 0)], timeout=10.0)
-                break
-            except KafkaException:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
-        consumer.close()
-
     def create(self, topic: str, partitions: int, keep_bytes: int = -1) -> None:
         """An empty topic; one of that name must not be there. keep_bytes: of each partition."""
         config = {
@@ -145,16 +131,12 @@ def cluster(folder: Path | None) -> Iterator[Cluster]:
     SCRATCH.mkdir(exist_ok=True)
     if folder is not None:
         broker = devbroker.start(folder, stay=True, heap_mb=HEAP_MB)
-        found = Cluster(broker.bootstrap, broker.pid)
-        found.coordinate()
-        yield found
+        yield Cluster(broker.bootstrap, broker.pid)
         return
     made = Path(tempfile.mkdtemp(prefix="broker-", dir=SCRATCH))
     try:
         broker = devbroker.start(made, heap_mb=HEAP_MB)
-        found = Cluster(broker.bootstrap, broker.pid)
-        found.coordinate()
-        yield found
+        yield Cluster(broker.bootstrap, broker.pid)
     finally:
         devbroker.stop(made)
         shutil.rmtree(made, ignore_errors=True)
