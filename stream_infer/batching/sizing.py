@@ -48,15 +48,17 @@ class Sizing:
         self._curves[model].passed(rows, seconds)
         self._passes[model] += 1
         if self._passes[model] % REFRESH_PASSES == 0:
-            self._best[model] = self._largest(model)
-            self._chunks.clear()
-            self._commits.clear()
+            self._size_anew(model)
 
     def fits(self, model: str, rows: int) -> None:
         """More rows than these found no memory: from now on a pass has no more. A deterministic run cuts as before: its edge cuts again."""
         if not self.live or rows >= self._fits[model]:
             return
         self._fits[model] = rows
+        self._size_anew(model)
+
+    def _size_anew(self, model: str) -> None:
+        """More is known of a model: whatever was reckoned with it is reckoned again."""
         self._best[model] = self._largest(model)
         self._chunks.clear()
         self._commits.clear()

@@ -125,13 +125,8 @@ def _usable(taken: Taken) -> Taken:
 
 def rejects_of(chunk: Chunk, plan: Plan, section: SectionPlan, partition: int) -> list[Bad]:
     """The rejected rows of a chunk that this task reports: each record is reported once, however many sections and tasks read it."""
-    found = [taken.rows for taken in chunk.taken if (taken.rows.flags == BAD).any()]
-    return [
-        bad
-        for rows in found
-        for bad in map(rows.bad.__getitem__, rows.offsets[rows.flags == BAD].tolist())
-        if _reports(bad, plan, section, partition)
-    ]
+    bad = [taken.rows.bad[offset] for taken in chunk.taken for offset in taken.rows.offsets[taken.rows.flags == BAD].tolist()]
+    return [one for one in bad if _reports(one, plan, section, partition)]
 
 
 def _reports(bad: Bad, plan: Plan, section: SectionPlan, partition: int) -> bool:
