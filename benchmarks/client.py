@@ -30,10 +30,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from benchmarks.harness.bench import RESULTS, machine
 from benchmarks.harness.broker import ROOT, cluster
 from stream_infer.edge import kafka_client
+from stream_infer.edge.kafka_alternating import Alternating
 from stream_infer.edge.kafka_client import KafkaSettings
 from stream_infer.edge.kafka_consume import Reader
 from stream_infer.edge.kafka_deliveries import Deliveries
-from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog
 from stream_infer.records import Text
 
@@ -108,7 +108,7 @@ def writing(way: str, settings: KafkaSettings, topic: str) -> Step:
 
         return lambda: written(bare, producer.flush)
     if settings.guarantee == "exactly_once":
-        transactions = Transactions(config, WAIT_S, Watchdog(WAIT_S), native=settings.native)
+        transactions = Alternating(config, WAIT_S, Watchdog(WAIT_S), native=settings.native)
         return lambda: written(lambda: transactions.send(topic, keys, values, None, times), lambda: transactions.commit([], None))
     deliveries = Deliveries(config, WAIT_S, Consumer(kafka_client.consumer(settings, _heard)), settings.native)
     return lambda: written(lambda: deliveries.send(topic, keys, values, None, times), lambda: deliveries.settled(deliveries.delivery()()))

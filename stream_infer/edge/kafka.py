@@ -1,6 +1,6 @@
-"""kafka: flow.transport on a real broker. consume, transactions, deliveries, topics → *kafka* → the worker.
+"""kafka: flow.transport on a real broker. consume, alternating, deliveries, topics → *kafka* → the worker.
 
-Two consumers and one producer, all used by the thread that polls: the member reads what the group gave it, the follower reads single
+Two consumers and what sends, all used by the thread that polls: the member reads what the group gave it, the follower reads single
 partitions beside the group. That thread also takes the group's metadata for a commit, so what is committed is what it owns *now*.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from stream_infer.edge import kafka_client, kafka_consume
+from stream_infer.edge.kafka_alternating import Alternating
 from stream_infer.edge.kafka_client import KafkaSettings
 from stream_infer.edge.kafka_consume import Reader
 from stream_infer.edge.kafka_deliveries import Deliveries
@@ -22,7 +23,6 @@ from stream_infer.edge.kafka_ending import Ending
 from stream_infer.edge.kafka_errors import Complaints
 from stream_infer.edge.kafka_fencing import Fencing
 from stream_infer.edge.kafka_group import Admission, Presence, tell_session
-from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog, end_process
 from stream_infer.edge.topics import check_connection
 from stream_infer.errors import EnvironmentMissing
@@ -76,16 +76,16 @@ class KafkaTransport:
         wait_s = settings.transaction_timeout_ms / 1000
         config = kafka_client.consumer(settings, self._complaints)
         self._watchdog = Watchdog(self._patience_s, on_stall)
-        # The producer first: taking the id over ends what a crash left open, which the consumer would otherwise wait for.
+        # The producers first: taking their ids over ends what a crash left open, which the consumer would otherwise wait for.
         sender = kafka_client.producer(settings, self._complaints, on_statistics)
         exactly_once = settings.guarantee == "exactly_once"
-        transactions = Transactions(sender, wait_s, self._watchdog, native=settings.native) if exactly_once else None
+        transactions = Alternating(sender, wait_s, self._watchdog, native=settings.native) if exactly_once else None
         self._fencing = Fencing(settings)
         member = kafka_client.member(settings, self._complaints, on_statistics) | self._fencing.client_id()
         self._member = Reader(member, header_topics, settings.native)
         self._follower = Reader(config, header_topics, settings.native)
         self._restorer = Reader(config, header_topics, settings.native)
-        self._sender: Transactions | Deliveries = transactions or Deliveries(sender, wait_s, self._member.consumer, settings.native)
+        self._sender: Alternating | Deliveries = transactions or Deliveries(sender, wait_s, self._member.consumer, settings.native)
 
     def partitions(self, topic: str) -> int:
         """Number of partitions. EnvironmentMissing when the topic or the broker is not there."""

@@ -188,6 +188,11 @@ def heartbeat_ms(settings: KafkaSettings) -> int:
     return min(settings.session_timeout_ms // 5, 500)
 
 
+def transactional_ids(first: str) -> tuple[str, str]:
+    """Of the two producers that take turns, see kafka_alternating. Whoever takes a slot over takes over both."""
+    return first, f"{first}~2"
+
+
 def producer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatistics = None) -> dict[str, Any]:
     """Settings of the producer, transactional with exactly_once."""
     ours: dict[str, Any] = {

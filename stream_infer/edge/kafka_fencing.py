@@ -1,8 +1,9 @@
 """kafka fencing: ends what a process that died left open, so that nobody waits for its timeout. kafka_client → *kafka_fencing* → kafka.
 
 The transaction of a killed process stays open until its timeout (30 s, and up to 10 s more until the broker looks), and holds back whoever
-reads its changelog to the end. Whoever takes its transactional id over ends it at once, and stops a process that is not dead but only stood
-still: the group gave it up before, so nothing that it has in hand could hold. Members tell their id as the client id of their consumer.
+reads its changelog to the end. Whoever takes its transactional ids over ends it at once, and stops a process that is not dead but only
+stood still: the group gave it up before, so nothing that it has in hand could hold. Members tell the first of their ids as the client id
+of their consumer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from stream_infer.edge import kafka_client
-from stream_infer.edge.kafka_client import KafkaSettings
+from stream_infer.edge.kafka_client import KafkaSettings, transactional_ids
 from stream_infer.edge.kafka_errors import Complaints
 
 log = logging.getLogger("stream_infer.kafka")
@@ -65,10 +66,11 @@ class Fencing:
         asked = admin.describe_consumer_groups([self._settings.group], request_timeout=ASK_S)
         return frozenset(member.client_id for member in asked[self._settings.group].result().members)
 
-    def _end(self, transactional_id: str) -> None:
+    def _end(self, member: str) -> None:
         config = kafka_client.connection(self._settings.bootstrap, self._settings.client)
-        producer: Any = Producer({**config, "transactional.id": transactional_id, "error_cb": Complaints(self._settings.bootstrap)})
-        producer.init_transactions(ASK_S)
-        producer.close()
+        for one in transactional_ids(member):
+            producer: Any = Producer({**config, "transactional.id": one, "error_cb": Complaints(self._settings.bootstrap)})
+            producer.init_transactions(ASK_S)
+            producer.close()
         self.fenced += 1
-        log.info("%s is gone from the group: what it left open has been ended", transactional_id)
+        log.info("%s is gone from the group: what it left open has been ended", member)

@@ -1,4 +1,4 @@
-"""kafka transactions: one transactional producer and its rules. kafka_send, its pause, hanging, watchdog → *kafka_transactions* → kafka.
+"""kafka transactions: one transactional producer and its rules. kafka_send, hanging, watchdog → *kafka_transactions* → kafka_alternating.
 
 1. A transaction begins with its first record or offset. 2. Offsets go in with the group's metadata, once the broker has every record:
 there the group looks for the last time who owns what. Records that come later could be those of a worker that stood still in between; its
@@ -20,7 +20,6 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from stream_infer.edge.kafka_errors import Verdict, error_of, explained, fenced, is_lasting, is_unknown, verdict
 from stream_infer.edge.kafka_hanging import LeftBehindError, or_left_behind
-from stream_infer.edge.kafka_markers import MarkersPause
 from stream_infer.edge.kafka_native import Native
 from stream_infer.edge.kafka_native_outbox import Outbox
 from stream_infer.edge.kafka_send import send
@@ -37,7 +36,7 @@ AGAIN_S = 0.005  # between two tries of a call that the broker asked to repeat
 
 
 class Transactions:
-    """The transactional producer of one worker slot.
+    """A transactional producer.
 
     config: of kafka_client.producer; wait_s_max: the transaction timeout; native: as in handle_of().
     """
@@ -61,7 +60,6 @@ class Transactions:
         self._open = False
         self._doomed = ""  # why the open transaction can only abort
         self._topics: set[str] = set()  # written to so far
-        self._markers = MarkersPause()
         self.rebuilt = 0  # how often the producer was made anew
         self._producer = self._made()
         self._outbox = Outbox.of(self._producer, native)
@@ -92,9 +90,7 @@ class Transactions:
         self._begin()
         self._serve()
         if offsets and not self._doomed and not self._was_cut_off:
-            began = time.monotonic()
             found = self._try("flush", self._deliver)  # librdkafka lets offsets overtake records (seen: 102 rows were answered twice)
-            self._markers.flushed(time.monotonic() - began)
             if found is not None:
                 return self._failed("flush", found)
         if self._was_cut_off and offsets:  # also while records were awaited
@@ -114,7 +110,6 @@ class Transactions:
         found = self._try("commit_transaction", lambda: self._producer.commit_transaction(-1), unknown_ends=True)
         if found is None:
             self._open = False
-            time.sleep(self._markers.seconds)
             return Outcome.COMMITTED
         if verdict(found) is Verdict.UNKNOWN:
             return self._rebuild(f"commit_transaction: {found.str()}")

@@ -23,8 +23,10 @@ pytestmark = pytest.mark.broker
 NEVER_MS = 600_000  # until the broker itself would end a transaction
 
 
+@pytest.mark.parametrize("before", [0, 1])
 @pytest.mark.timeout(90)
-def test_the_transaction_of_a_member_that_stood_still_ends_when_another_takes_over(broker: Broker, topic: str) -> None:
+def test_the_transaction_of_a_member_that_stood_still_ends_when_another_takes_over(broker: Broker, topic: str, before: int) -> None:
+    """before: transactions that ended well: two producers take turns, and either may have left one open."""
     cluster = KafkaCluster(topic, broker.bootstrap, "auto")
     events, out = cluster.topic("in", 2), cluster.topic("out")
     first = cluster.transport("a", session_timeout_ms=1500, poll_gap_ms_max=1500, transaction_timeout_ms=NEVER_MS)
@@ -32,14 +34,17 @@ def test_the_transaction_of_a_member_that_stood_still_ends_when_another_takes_ov
     first.join([events], owner)
     second.join([events], other)
     until(lambda: len(owner.owned) == len(other.owned) == 1, first, second, cluster=cluster)
+    for _ in range(before):
+        first.produce(out, blobs([b"k"]), blobs([b"before"]), partition=0)
+        assert first.commit({}) is Outcome.COMMITTED
     first.produce(out, blobs([b"k"]), blobs([b"never"]), partition=0)
-    until(lambda: cluster.high((out, 0)) > 0, first, second, cluster=cluster)
+    until(lambda: cluster.high((out, 0)) > 2 * before, first, second, cluster=cluster)  # a record and its marker each
     until(lambda: len(other.owned) == 2, second, cluster=cluster)  # the first is not polled any more: the group gives it up
 
-    assert values(second, out) == []
+    assert values(second, out) == [b"before"] * before
     second.produce(out, blobs([b"k"]), blobs([b"kept"]), partition=0)
     assert second.commit({}) is Outcome.COMMITTED
-    assert values(second, out) == [b"kept"]
+    assert values(second, out) == [b"before"] * before + [b"kept"]
     with pytest.raises(Fenced):
         first.commit({})
 
