@@ -162,6 +162,30 @@ def _zeros_below(_typing: Any, _word: Any) -> Any:
     return types.int64(types.uint64), zeros
 
 
+def _ones(_typing: Any, _word: Any) -> Any:
+    def ones(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), ones
+
+
+def _comparing(how: str) -> Any:
+    """An intrinsic that compares 32 bytes, as signed numbers, with one: a bit for each, the first byte's the lowest."""
+
+    def compare_at(_typing: Any, _place: Any, _byte: Any) -> Any:
+        def compare(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            line, number = ir.VectorType(ir.IntType(8), 32), ir.IntType(32)
+            found = builder.load(builder.inttoptr(args[0], line.as_pointer()), align=1)
+            first = builder.insert_element(ir.Constant(line, ir.Undefined), builder.trunc(args[1], ir.IntType(8)), number(0))
+            all_same = ir.Constant(ir.VectorType(number, 32), [number(0)] * 32)
+            marks = builder.icmp_signed(how, found, builder.shuffle_vector(first, ir.Constant(line, ir.Undefined), all_same))
+            return builder.zext(builder.bitcast(marks, number), ir.IntType(64))
+
+        return types.uint64(types.int64, types.int64), compare
+
+    return intrinsic(compare_at)
+
+
 def _c_call(_typing: Any, _function: Any, given: Any) -> Any:
     def called(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(64)
@@ -188,6 +212,9 @@ get: Callable[[int, int], int] = _made(_get)  # get(place, i): the i-th int64 fr
 put: Callable[[int, int, int], None] = _made(_put)  # put(place, i, value)
 fetch: Callable[[int], None] = _made(_fetch)  # this place will be wanted soon: its line of memory comes while other work goes on
 copy: Callable[[int, int, int], None] = _made(_copy)  # copy(to, from, bytes): places that do not overlap
+equal_at: Callable[[int, int], np.uint64] = _comparing("==")  # which of 32 bytes are this one: bit i for byte i
+below_at: Callable[[int, int], np.uint64] = _comparing("<")  # which of them are below this one, taken as signed: those over 127 are
+ones: Callable[[np.uint64], int] = _made(_ones)  # bits of 1
 zeros_below: Callable[[np.uint64], int] = _made(_zeros_below)  # bits of 0 below the lowest 1; 64 where there is none
 # c_call(function, (a, b, …)) of a C function at this place. All are 64-bit words; of a shorter result the upper half is undefined. At
 # most 8 arguments: more would lie on the stack, packed as each platform likes.

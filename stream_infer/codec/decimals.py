@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.jit import byte_at, jit, part, place_of, word_at, zeros_below
+from stream_infer.jit import byte_at, equal_at, jit, ones, part, place_of, word_at, zeros_below
 from stream_infer.records import Bytes, Floats, Hashes, Ints
 
 GOOD, ODD = 0, 1
@@ -278,7 +278,6 @@ def read_numbers(
 def count_numbers(separator: int, blob: Bytes, start: Ints, size: Ints, count: Ints, odd: Bytes) -> int:
     """How many numbers each row that is not odd holds; gives their sum. A span outside of the blob makes its row odd, and counts 0."""
     base = place_of(blob)
-    low, pattern = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(separator) * np.uint64(0x0101010101010101)
     total = 0
     for row in range(len(start)):
         count[row] = 0
@@ -290,11 +289,9 @@ def count_numbers(separator: int, blob: Bytes, start: Ints, size: Ints, count: I
         at = base + start[row]
         stop = at + size[row]
         found = np.int64(byte_at(stop - 1) != separator)
-        while at + 8 <= stop:  # a byte of `other` is 0 where it is the separator, and of `hits` its highest bit is 1 there
-            other = word_at(at) ^ pattern
-            hits = ~(((other & low) + low) | other | low)
-            found += np.int64(((hits >> np.uint64(7)) * np.uint64(0x0101010101010101)) >> np.uint64(56))
-            at += 8
+        while at + 32 <= stop:
+            found += ones(equal_at(at, separator))
+            at += 32
         while at < stop:
             found += byte_at(at) == separator
             at += 1

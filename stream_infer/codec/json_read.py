@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.codec.json_text import unplain_at
 from stream_infer.codec.schema import FieldSchema
-from stream_infer.jit import byte_at, jit, place_of, put_byte, put_word, word_at
+from stream_infer.jit import byte_at, equal_at, jit, ones, place_of, put_byte, put_word, zeros_below
 from stream_infer.records import Bytes, Ints, Text
 
 BOOLEAN, NUMBER, TEXT, ENUM, ARRAY = range(5)
@@ -24,8 +25,8 @@ FIELDS_MAX = 60  # the fields that were seen are bits of a word
 # missing; where its name and its symbols begin among the words, and how many symbols there are.
 _KIND, _PLANE, _MASK, _MAY_MISS, _WORD, _SYMBOLS = range(6)
 _QUOTE, _ESCAPE, _COLON, _COMMA, _OPEN, _CLOSE, _BEGIN, _END, _MINUS, _POINT, _ZERO, _NINE = b'"\\:,[]{}-.09'
+_BEYOND = np.uint64(1 << 32)  # behind the last of 32 bits
 _SIGNS = (43, 45, 46, 69, 101)  # what a number may have beside digits: + - . E e
-_LOWS, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 
 
 def program(fields: Sequence[FieldSchema]) -> tuple[NDArray[np.int64], Text, int] | None:
@@ -62,13 +63,14 @@ def _behind_text(at: int, end: int) -> tuple[int, int]:
     """The place of the quote that ends a text, or 0; and 1 where there are bytes over 127."""
     high = 0
     while at < end:
-        if at + 8 <= end:
-            word = word_at(at)
-            quote, escape = word ^ (_LOWS * np.uint64(_QUOTE)), word ^ (_LOWS * np.uint64(_ESCAPE))
-            found = ((quote - _LOWS) & ~quote) | ((escape - _LOWS) & ~escape) | ((word - _LOWS * np.uint64(32)) & ~word) | word
-            if found & _HIGHS == np.uint64(0):
-                at += 8
-                continue
+        while at + 32 <= end:
+            marks = unplain_at(at)
+            if marks:
+                at += zeros_below(marks)
+                break
+            at += 32
+        if at >= end:
+            break
         byte = byte_at(at)
         if byte == _QUOTE:
             return at, high
@@ -130,7 +132,18 @@ def _is_word(at: int, size: int, word: int, word_size: int) -> bool:
 @jit
 def _behind_list(at: int, end: int) -> tuple[int, int]:
     """The place of the bracket that ends a list of what may be numbers (or 0), and how many they are."""
-    commas, full = 0, 0
+    commas, full = 0, False
+    while at + 32 <= end:
+        stops = equal_at(at, _CLOSE) | equal_at(at, _QUOTE) | equal_at(at, _OPEN) | equal_at(at, _BEGIN)
+        behind = zeros_below(stops | _BEYOND)
+        inside = _BEYOND - np.uint64(1) if behind == 32 else np.uint64((1 << behind) - 1)
+        between = equal_at(at, _COMMA) & inside
+        blank = equal_at(at, 32) | equal_at(at, 9) | equal_at(at, 10) | equal_at(at, 13)
+        commas += ones(between)
+        full |= (between | blank) & inside != inside
+        at += behind
+        if behind < 32:
+            break
     while at < end:
         byte = byte_at(at)
         if byte == _CLOSE:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.jit import byte_at, jit, place_of, put_byte, put_half, word_at
+from stream_infer.codec.json_text import unplain_at
+from stream_infer.jit import byte_at, jit, place_of, put_byte, put_half
 from stream_infer.records import Bytes, Ints
 
 BARE, QUOTED, LIST = range(3)
 _QUOTE, _ESCAPE, _COMMA, _OPEN, _CLOSE = b'"\\,[]'
 _NULL = np.uint64(int.from_bytes(b"null", "little"))
-_LOWS, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 
 
 @jit
@@ -36,21 +36,18 @@ def mark_odd_texts(blob: Bytes, start: Ints, size: Ints, odd: Bytes) -> int:
     """Which texts cannot stand between quotes as they are, or have bytes over 127: 1; gives their number. Spans outside of the blob are
     left to those who copy them."""
     base = place_of(blob)
-    found = 0
+    limit, found = base + len(blob), 0
     for row in range(len(start)):
         odd[row] = 0
         at = base + start[row]
         stop = at + size[row]
         if size[row] <= 0 or size[row] > len(blob) or start[row] < 0 or start[row] > len(blob) - size[row]:
             continue
+        while at < stop and odd[row] == 0 and at + 32 <= limit:
+            marks, left = unplain_at(at), stop - at
+            odd[row] = (marks if left >= 32 else marks & np.uint64((1 << left) - 1)) != 0
+            at += 32
         while at < stop and odd[row] == 0:
-            if at + 8 <= stop:
-                word = word_at(at)
-                quote, escape = word ^ (_LOWS * np.uint64(_QUOTE)), word ^ (_LOWS * np.uint64(_ESCAPE))
-                hits = ((quote - _LOWS) & ~quote) | ((escape - _LOWS) & ~escape) | ((word - _LOWS * np.uint64(32)) & ~word) | word
-                if hits & _HIGHS == np.uint64(0):
-                    at += 8
-                    continue
             byte = byte_at(at)
             odd[row] = byte == _QUOTE or byte == _ESCAPE or byte < 32 or byte > 127  # one by one is faster
             at += 1

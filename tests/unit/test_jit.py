@@ -4,8 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
 import stream_infer
-from stream_infer.jit import FOLDER, sources
+from stream_infer.jit import FOLDER, below_at, equal_at, jit, ones, place_of, sources
+from stream_infer.records import Bytes
 
 PACKAGE = Path(stream_infer.__file__).parent
 
@@ -33,3 +38,17 @@ def test_kernels_are_kept_anew_when_a_constant_changes(tmp_path: Path) -> None:
     assert folders[0] == folders[1] != folders[2]
     assert folders[0].parent == package / "__pycache__"
     assert FOLDER is not None
+
+
+@jit
+def compared(block: Bytes, byte: int) -> tuple[np.uint64, np.uint64, int]:
+    at = place_of(block)
+    return equal_at(at, byte), below_at(at, byte), ones(equal_at(at, byte))
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(0, 127))
+def test_comparisons_of_32_bytes_mark_the_bytes_one_by_one(block: bytes, byte: int) -> None:
+    equal, below, count = compared(np.frombuffer(block, dtype=np.uint8), byte)
+    assert int(equal) == sum(1 << place for place, one in enumerate(block) if one == byte)
+    assert int(below) == sum(1 << place for place, one in enumerate(block) if one < byte or one > 127)
+    assert count == block.count(byte)

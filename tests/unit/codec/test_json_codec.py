@@ -274,6 +274,16 @@ def test_an_object_cut_or_changed_at_any_byte_is_judged_alike() -> None:
         judged_alike([whole[:place] + bytes([whole[place] ^ bits]) + whole[place + 1 :] for place in range(len(whole))])
 
 
+@pytest.mark.parametrize("size", [0, 1, 30, 31, 32, 33, 63, 64, 65, 100])
+def test_long_texts_and_lists_changed_at_any_byte_are_judged_alike(size: int) -> None:
+    """Both are looked through in steps of 32 bytes."""
+    row = {**FLAT_ROW, "id": "x" * size, "v": [0.25] * (size // 3), "w": [7] * size, "note": "y" * (size + 7)}
+    whole = (json.dumps(row, ensure_ascii=False)[:-1] + ', "z": [' + " " * size + "]}").replace('"z": [0.1], ', "").encode()
+    assert not judged_alike([whole]).index
+    for changed in (b'"', b"\\", b"]", b"[", b"{", b",", b" ", b"\x1f", b"\xc3", b"5"):
+        judged_alike([whole[:place] + changed + whole[place + 1 :] for place in range(len(whole))])
+
+
 def test_plain_objects_are_read_without_a_python_object_for_each() -> None:
     values = Text.of(
         [
@@ -326,6 +336,17 @@ def test_rows_are_written_byte_for_byte_as_orjson_writes_them(rows: list[dict[st
     some = {name: column.take(np.array(picked, dtype=np.int64)) for name, column in columns.items()}
     written = JsonEncoder(WRITTEN).encode(some, b"@p").raw()
     assert written == [b"@p" + orjson.dumps(objects[place]) for place in picked]
+
+
+@pytest.mark.parametrize("behind", [0, 40])
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 70])
+def test_texts_with_any_byte_at_any_place_are_written_as_orjson_writes_them(size: int, behind: int) -> None:
+    """behind: bytes of the block that follow the text and are none of its business."""
+    encoder = JsonEncoder(parse_schema('{"type": "record", "name": "T", "fields": [{"name": "t", "type": "string"}]}'))
+    for place in range(size):
+        texts = ["x" * place + chr(code) + "x" * (size - place - 1) for code in (0, 31, 32, 33, 34, 91, 92, 93, 127, 128, 255)]
+        column = Text.of([*texts, '"' * behind]).take(np.arange(len(texts)))
+        assert encoder.encode({"t": column}).raw() == [orjson.dumps({"t": text}) for text in texts]
 
 
 def test_spans_outside_of_their_block_are_not_written() -> None:
