@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import crayfish_wire
 from benchmarks.crayfish_models import Network
-from benchmarks.harness import environments
+from benchmarks.harness import environments, floors
 from benchmarks.harness.case import Case
 from benchmarks.peers.java import cases as java
 
@@ -68,7 +68,8 @@ def cases(wire: str, points: int, network: Network, *, quick: bool = False, live
     if network.name == "resnet50":  # a net of convolutions: with the engine that the others have as well
         ours.append(_ours("ours-onnx", "stream-infer, ONNX Runtime", "at_least_once", wire, points, network, onnx=True))
     python = [_python(network, wire, peer, f"{title} + ONNX Runtime") for peer, title in (("quix", "Quix Streams"), ("faust", "Faust"))]
-    return [*ours, *kstreams, *python]
+    floor = floors.crayfish(wire, network.onnx.with_name("ffnn.f32")) if network.name == "ffnn" and not quick else []
+    return [*ours, *kstreams, *python, *floor]
 
 
 def _ours(name: str, title: str, guarantee: str, wire: str, points: int, network: Network, *, onnx: bool = False) -> Case:

@@ -55,6 +55,7 @@ def ffnn(folder: Path, points: int) -> Network:
     arrays = {"mean": np.zeros(WIDTHS[0], np.float32), "scale": np.ones(WIDTHS[0], np.float32)}
     for place, (weight, bias) in enumerate(layers):
         arrays |= {f"layers.{place}.weight": weight, f"layers.{place}.bias": bias}
+    np.concatenate([part.ravel() for weight, bias in layers for part in (weight.T, bias)]).tofile(folder / "ffnn.f32")  # for C
     columns = json.dumps([f"{FIELD}[{place}]" for place in range(WIDTHS[0])])
     (folder / "ffnn.safetensors").write_bytes(write_tensors(dict(arrays), {"widths": json.dumps(WIDTHS), "columns": columns}))
     return Network("ffnn", WIDTHS[0], WIDTHS[-1], onnx, "artifact: ffnn.safetensors")

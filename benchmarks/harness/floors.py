@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -14,12 +14,16 @@ import confluent_kafka
 from benchmarks.harness.broker import ROOT, SCRATCH
 from benchmarks.harness.case import Case
 
-SOURCE = ROOT / "benchmarks/peers/c/floor.c"
-PROGRAM = SCRATCH / "floor"
+SOURCES = ROOT / "benchmarks/peers/c"
+
+
+def program(name: str) -> Path:
+    """Where the compiled program stands."""
+    return SCRATCH / f"c-{name}"
 
 
 @cache
-def absent() -> str | None:
+def absent(name: str) -> str | None:
     """Compiles the program; why it cannot be had, where that fails."""
     if shutil.which("gcc") is None:
         return "no C compiler"
@@ -28,9 +32,9 @@ def absent() -> str | None:
         return "confluent-kafka was not installed from a wheel with librdkafka in it"
     SCRATCH.mkdir(exist_ok=True)
     link = [str(found[0]), f"-Wl,-rpath,{found[0].parent}", "-Wl,--allow-shlib-undefined"]
-    done = subprocess.run(
-        ["gcc", "-O2", "-std=c11", "-D_GNU_SOURCE", "-o", str(PROGRAM), str(SOURCE), *link], capture_output=True, text=True, check=False
-    )
+    options = ["-O3", "-march=native", "-std=c11", "-D_GNU_SOURCE"]
+    command = ["gcc", *options, "-o", str(program(name)), str(SOURCES / f"{name}.c"), *link]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return f"gcc: {done.stderr.strip().splitlines()[0]}" if done.returncode else None
 
 
@@ -39,14 +43,26 @@ def cases(work: str, fmt: str) -> list[Case]:
     if fmt != "avro":
         return []
 
-    def command(given: Mapping[str, str]) -> tuple[str, ...]:
+    def rest(given: Mapping[str, str]) -> list[str]:
         spec = json.loads(Path(given["BENCH_SPEC"]).read_text())
-        names = ("BOOTSTRAP", "IN", "OUT", "GROUP", "GUARANTEE", "COMMIT_MS", "LINGER_MS")
-        rest = [str(spec["schema_in_id"]), str(spec["schema_out_id"]), work, repr(spec["bias"]), *map(repr, spec["weights"])]
-        return (str(PROGRAM), *(given[f"BENCH_{name}"] for name in names), *rest)
+        return [str(spec["schema_in_id"]), str(spec["schema_out_id"]), work, repr(spec["bias"]), *map(repr, spec["weights"])]
 
-    what = "C, librdkafka" + (", windows in arrays, no changelog" if work == "windows" else "")
+    return _both("floor", "C, librdkafka" + (", windows in arrays, no changelog" if work == "windows" else ""), rest)
+
+
+def crayfish(wire: str, weights: Path) -> list[Case]:
+    """wire: json | binary. weights: of the FFNN, as the program reads them."""
+    return _both("crayfish", "C, librdkafka", lambda _: ["json" if wire == "json" else "avro", str(weights)])
+
+
+def _both(name: str, title: str, rest: Callable[[Mapping[str, str]], list[str]]) -> list[Case]:
+    """With both guarantees. rest: the arguments behind those that all programs take."""
+
+    def command(given: Mapping[str, str]) -> tuple[str, ...]:
+        names = ("BOOTSTRAP", "IN", "OUT", "GROUP", "GUARANTEE", "COMMIT_MS", "LINGER_MS")
+        return (str(program(name)), *(given[f"BENCH_{one}"] for one in names), *rest(given))
+
     return [
-        Case("c-eo", f"{what}, exactly once", command, "exactly_once", absent=absent(), floor=True),
-        Case("c-alo", f"{what}, at least once", command, absent=absent(), floor=True),
+        Case("c-eo", f"{title}, exactly once", command, "exactly_once", absent=absent(name), floor=True),
+        Case("c-alo", f"{title}, at least once", command, absent=absent(name), floor=True),
     ]
