@@ -34,6 +34,7 @@ from stream_infer.edge.kafka_alternating import Alternating
 from stream_infer.edge.kafka_client import KafkaSettings
 from stream_infer.edge.kafka_consume import Reader
 from stream_infer.edge.kafka_deliveries import Deliveries
+from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog
 from stream_infer.records import Text
 
@@ -108,7 +109,8 @@ def writing(way: str, settings: KafkaSettings, topic: str) -> Step:
 
         return lambda: written(bare, producer.flush)
     if settings.guarantee == "exactly_once":
-        transactions = Alternating(config, WAIT_S, Watchdog(WAIT_S), native=settings.native)
+        made = lambda one: Transactions({**config, "transactional.id": one}, WAIT_S, Watchdog(WAIT_S), native=settings.native)  # noqa: E731
+        transactions = Alternating(settings.transactional_id, made)
         return lambda: written(lambda: transactions.send(topic, keys, values, None, times), lambda: transactions.commit([], None))
     deliveries = Deliveries(config, WAIT_S, Consumer(kafka_client.consumer(settings, _heard)), settings.native)
     return lambda: written(lambda: deliveries.send(topic, keys, values, None, times), lambda: deliveries.settled(deliveries.delivery()()))

@@ -23,6 +23,7 @@ from stream_infer.edge.kafka_ending import Ending
 from stream_infer.edge.kafka_errors import Complaints
 from stream_infer.edge.kafka_fencing import Fencing
 from stream_infer.edge.kafka_group import Admission, Presence, tell_session
+from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog, end_process
 from stream_infer.edge.topics import check_connection
 from stream_infer.errors import EnvironmentMissing
@@ -79,7 +80,8 @@ class KafkaTransport:
         # The producers first: taking their ids over ends what a crash left open, which the consumer would otherwise wait for.
         sender = kafka_client.producer(settings, self._complaints, on_statistics)
         exactly_once = settings.guarantee == "exactly_once"
-        transactions = Alternating(sender, wait_s, self._watchdog, native=settings.native) if exactly_once else None
+        made = lambda one: Transactions({**sender, "transactional.id": one}, wait_s, self._watchdog, native=settings.native)  # noqa: E731
+        transactions = Alternating(settings.transactional_id, made) if exactly_once else None
         self._fencing = Fencing(settings)
         member = kafka_client.member(settings, self._complaints, on_statistics) | self._fencing.client_id()
         self._member = Reader(member, header_topics, settings.native)

@@ -13,31 +13,20 @@ sent them. Of two offsets of a group the broker keeps those that were sent last,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from stream_infer.edge.kafka_client import transactional_ids
-from stream_infer.edge.kafka_native import Native
 from stream_infer.edge.kafka_transactions import Transactions
-from stream_infer.edge.kafka_watchdog import Watchdog
 from stream_infer.flow.transport import Outcome
 from stream_infer.records import Ints, Text
 
 
 class Alternating:
-    """One transaction at a time, each on the other producer than the last. Parameters as those of Transactions."""
+    """One transaction at a time, each on the other producer than the last. first: transactional id; made: the producer of an id."""
 
-    def __init__(
-        self,
-        config: dict[str, Any],
-        wait_s_max: float,
-        watchdog: Watchdog,
-        make: Callable[[dict[str, Any]], Producer] = Producer,
-        native: Native = "off",
-    ) -> None:
-        ids = transactional_ids(config["transactional.id"])
-        self._now, self._next = (Transactions({**config, "transactional.id": one}, wait_s_max, watchdog, make, native) for one in ids)
+    def __init__(self, first: str, made: Callable[[str], Transactions]) -> None:
+        self._now, self._next = map(made, transactional_ids(first))
 
     @property
     def is_open(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from stream_infer.edge.kafka_alternating import Alternating
+from stream_infer.edge.kafka_transactions import Transactions
 from stream_infer.edge.kafka_watchdog import Watchdog
 from stream_infer.flow.transport import Outcome
 from tests.support import blobs
@@ -32,7 +33,7 @@ def two(watchdog: Watchdog, **script: Sequence[KafkaError | None]) -> tuple[Alte
         mine = calls.setdefault(config["transactional.id"], [])
         return ScriptedProducer(script if len(calls) == 1 and not mine else {}, mine)
 
-    made = Alternating({"transactional.id": "app.0"}, 0.2, watchdog, make)
+    made = Alternating("app.0", lambda one: Transactions({"transactional.id": one}, 0.2, watchdog, make))
     assert calls == {"app.0": ["init"], "app.0~2": ["init"]}  # both: either may have been left with something open
     for mine in calls.values():
         mine.clear()
