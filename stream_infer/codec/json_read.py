@@ -136,7 +136,7 @@ def _behind_list(at: int, end: int) -> tuple[int, int]:
     while at + 32 <= end:
         stops = equal_at(at, _CLOSE) | equal_at(at, _QUOTE) | equal_at(at, _OPEN) | equal_at(at, _BEGIN)
         behind = zeros_below(stops | _BEYOND)
-        inside = _BEYOND - np.uint64(1) if behind == 32 else np.uint64((1 << behind) - 1)
+        inside = np.uint64((1 << behind) - 1)
         between = equal_at(at, _COMMA) & inside
         blank = equal_at(at, 32) | equal_at(at, 9) | equal_at(at, 10) | equal_at(at, 13)
         commas += ones(between)
