@@ -81,7 +81,8 @@ def measured(arrivals: Floats, start: CostCurve) -> dict[str, float]:
         time.sleep(LOOK_S)
     forwarder.close()
     kept = latency[len(latency) // 10 :]
-    again = simulate(arrivals + behind, lived.curve().estimate, ROWS_MAX).latency
+    estimate = lived.curve().estimate
+    again = simulate(arrivals + behind, lambda rows, _: estimate(rows), ROWS_MAX).latency
     return {
         "asked_mean_ms": 1e3 * float((kept - behind[len(latency) // 10 :]).mean()),
         "lived_ms": 1e3 * float(again[len(latency) // 10 :].mean()),
@@ -120,7 +121,7 @@ def main() -> None:
         runs = []
         for run in range(RUNS):
             arrivals = np.cumsum(np.random.default_rng(run).exponential(1 / rate, max(int(rate * given.seconds), 500)))
-            simulated = simulate(arrivals, curve.estimate, ROWS_MAX).latency
+            simulated = simulate(arrivals, lambda rows, _: curve.estimate(rows), ROWS_MAX).latency
             runs.append(measured(arrivals, curve) | {"simulated_ms": 1e3 * float(simulated[len(simulated) // 10 :].mean())})
             runs[-1]["timer_ms"] = waiting_mean_ms(arrivals, curve)
         bound = 1e3 * mean_latency_bound_of(rate, np.array(curve.sizes, dtype=np.float64), np.array(curve.seconds))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stream_infer.cli_models import add_models
+from stream_infer.cli_plan import plan_arguments, say_plan
 from stream_infer.cli_replay import explain_arguments, replay_arguments
 from stream_infer.errors import EnvironmentMissing, Problem, StreamInferError, TopologyError
 from stream_infer.topology.plan import Plan
@@ -128,14 +128,7 @@ def _run(wanted: argparse.Namespace) -> int:
 
 
 def _plan(wanted: argparse.Namespace) -> int:
-    from stream_infer.edge.planning import planned, words
-    from stream_infer.edge.registry import functions_of, model_classes
-
-    bootstrap = None if wanted.bootstrap in (None, "none") else wanted.bootstrap
-    code = model_classes(wanted.admit), functions_of(wanted.admit)
-    found = planned(load_plan(wanted.topology), *code, bootstrap, rate=wanted.rate, slo_ms=wanted.slo_ms, calls_ms=dict(wanted.call_ms))
-    print(json.dumps(found.json(), indent=1) if wanted.json else words(found), end="\n" if wanted.json else "")
-    return 0 if found.forecast is not None else 1
+    return say_plan(wanted, load_plan(wanted.topology))
 
 
 def _show(wanted: argparse.Namespace) -> int:
@@ -236,18 +229,6 @@ def _time(text: str) -> int:
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _stage_ms(text: str) -> tuple[str, float]:
-    stage, _, ms = text.partition("=")
-    return stage, _positive(ms)
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1e12:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stream-infer", description="Streaming inference on Kafka, from one topology file.")
     parser.add_argument("--verbose", "-v", action="store_true", help="log what happens")
@@ -298,19 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     for with_bootstrap in (run, trainset, show, explain, replay):
         with_bootstrap.add_argument("--bootstrap", metavar="HOST:PORT", help="the broker; without it the development broker of this folder")
     plan = command("plan", _plan, "say how many workers a rate needs, and how late the answers will be, measured on this machine")
-    plan.add_argument("topology", type=Path)
-    plan.add_argument("--rate", type=_positive, required=True, metavar="ROWS_PER_SECOND")
-    plan.add_argument("--slo-ms", type=_positive, required=True, help="99 of 100 answers are to be readable within so many ms")
-    plan.add_argument("--bootstrap", metavar="HOST:PORT", help="a broker to ask what its client costs (default: none)")
-    plan.add_argument("--json", action="store_true", help="as JSON")
-    plan.add_argument(
-        "--call-ms",
-        action="append",
-        default=[],
-        type=_stage_ms,
-        metavar="STAGE=MS",
-        help="how long those take to answer whom a stage asks outside",
-    )
+    plan_arguments(plan)
     for with_code in (run, test, plan, explain, replay, trainset):
         with_code.add_argument(
             "--admit", action="append", default=[], metavar="MODULE", help="a module whose models and functions a topology may name"

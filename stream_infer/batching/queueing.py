@@ -1,4 +1,4 @@
-"""batching.queueing: what the work-conserving rule does to a stream of rows, as a bound and simulated. curve → *queueing* → planning."""
+"""batching.queueing: what the work-conserving rule does to a stream of rows, as a bound and simulated. curve → *queueing* → forecasting."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ def _gaps(sizes: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """What one server did. starts, ends: float64[passes], s; rows: int64[passes]; latency: float64[n] of each row, s."""
+    """What one server did. starts, ends: float64[passes], s; rows, tasks: int64[passes]; latency: float64[n] of each row, s."""
 
     starts: Floats
     ends: Floats
     rows: Ints
+    tasks: Ints
     latency: Floats
 
     def busy(self) -> float:
@@ -56,37 +57,48 @@ class Passes:
         return float((self.ends - self.starts).sum()) / span if span else 0.0
 
 
-Beside = tuple[Callable[[int], float], Callable[[int], float]]
+Cost = Callable[[int, int], float]  # seconds of a pass, by its rows and of how many tasks they are
 
 
-def simulate(arrivals: Floats, seconds: Callable[[int], float], rows_max: int, beside: Sequence[Beside] = (), ahead: int = 2) -> Passes:
+def simulate(
+    arrivals: Floats,
+    seconds: Cost,
+    rows_max: int,
+    beside: Sequence[tuple[Cost, Cost]] = (),
+    *,
+    tasks: Ints | None = None,
+    ahead: int = 2,
+) -> Passes:
     """One server that takes what waits, at once, and others beside it that each pass goes to afterwards, one after the other.
 
-    arrivals: float64[n] ascending, s. seconds: of a pass of so many rows; rows_max: no pass has more. beside: of each, for how long it is
-    taken by so many rows, and how long they take there; at most so many passes are under way as `ahead` says, and they end in order.
+    arrivals: float64[n] ascending, s. rows_max: no pass has more. beside: of each, for how long it is taken by a pass, and how long the
+    pass takes there; at most so many passes are under way as `ahead` says, and they end in order. tasks: int64[n]; None: all of one.
     """
     latency = np.empty(len(arrivals))
     starts: list[float] = []
     ends: list[float] = []
     rows: list[int] = []
+    of: list[int] = []
     free, begin = 0.0, 0
     others = [0.0] * len(beside)
     while begin < len(arrivals):
         room = ends[-ahead] if len(ends) >= ahead else 0.0
         start = max(free, float(arrivals[begin]), room)
         end = min(int(np.searchsorted(arrivals, start, side="right")), begin + rows_max)
-        done = free = start + seconds(end - begin)
+        of.append(1 if tasks is None else len(np.unique(tasks[begin:end])))
+        size = end - begin, of[-1]
+        done = free = start + seconds(*size)
         for place, (occupies, takes) in enumerate(beside):
             came = max(done, others[place])
-            others[place] = came + occupies(end - begin)
-            done = came + takes(end - begin)
+            others[place] = came + occupies(*size)
+            done = came + takes(*size)
         done = max(done, ends[-1] if ends else done)
         latency[begin:end] = done - arrivals[begin:end]
         starts.append(start)
         ends.append(done)
         rows.append(end - begin)
         begin = end
-    return Passes(np.array(starts), np.array(ends), np.array(rows, dtype=np.int64), latency)
+    return Passes(np.array(starts), np.array(ends), np.array(rows, dtype=np.int64), np.array(of, dtype=np.int64), latency)
 
 
 def visible_at(starts: Floats, ends: Floats, *, interval_s: float, commit_s: float, rest_s: float) -> Floats:

@@ -29,7 +29,7 @@ def test_the_simulation_is_what_happens_when_every_moment_is_looked_at(at: list[
             free = now + fixed + per_row * len(batch)
             sizes.append(len(batch))
             done |= dict.fromkeys(batch, free)
-    found = simulate(np.array(at, dtype=np.float64), lambda n: fixed + per_row * n, rows_max)
+    found = simulate(np.array(at, dtype=np.float64), lambda n, _: fixed + per_row * n, rows_max)
     assert found.rows.tolist() == sizes
     assert found.latency.tolist() == [done[row] - at[row] for row in range(len(at))]
     assert np.repeat(found.ends, found.rows).tolist() == [done[row] for row in range(len(at))]
@@ -41,7 +41,7 @@ def test_the_mean_stays_below_inoue_s_bound_and_near_it(load: float) -> None:
     """T = 2 ms + 0.05 ms · n: the bound was 0 to 9 % above at most loads."""
     fixed, per_row = 2e-3, 5e-5
     rate = load / per_row
-    latency = simulate(poisson(rate, 1_000_000 if load > 0.5 else 100_000), lambda n: fixed + per_row * n, 10**9).latency
+    latency = simulate(poisson(rate, 1_000_000 if load > 0.5 else 100_000), lambda n, _: fixed + per_row * n, 10**9).latency
     bound = mean_latency_bound_s(rate, per_row, fixed)
     assert latency.mean() <= 1.02 * bound, "2 %: the simulation has its own error"
     assert latency.mean() >= 0.85 * bound
@@ -50,7 +50,7 @@ def test_the_mean_stays_below_inoue_s_bound_and_near_it(load: float) -> None:
 def test_single_rows_wait_as_pollaczek_and_khinchine_say() -> None:
     """M/D/1: the mean time in the system is s + λs² / 2(1 - λs)."""
     seconds, rate = 1e-3, 700.0
-    found = simulate(poisson(rate, 150_000), lambda n: seconds * n, 1)
+    found = simulate(poisson(rate, 150_000), lambda n, _: seconds * n, 1)
     assert set(found.rows.tolist()) == {1}
     assert found.busy() == pytest.approx(0.7, rel=0.01)
     assert found.latency.mean() == pytest.approx(seconds + rate * seconds**2 / (2 * (1 - rate * seconds)), rel=0.03)
@@ -60,10 +60,10 @@ def test_those_beside_are_a_queue_of_their_own() -> None:
     """The same M/D/1 where the rows' second goes to another server, and where it goes half to each of two: D/D/1 after the first."""
     seconds, rate = 1e-3, 700.0
 
-    def half(rows: int) -> float:
+    def half(rows: int, _: int) -> float:
         return seconds * rows / 2
 
-    whole = simulate(poisson(rate, 150_000), lambda n: 0.0, 1, [(lambda n: seconds * n, lambda n: seconds * n)], ahead=10**9)
+    whole = simulate(poisson(rate, 150_000), lambda n, _: 0.0, 1, [(lambda n, _: seconds * n, lambda n, _: seconds * n)], ahead=10**9)
     assert whole.latency.mean() == pytest.approx(seconds + rate * seconds**2 / (2 * (1 - rate * seconds)), rel=0.03)
     both = simulate(poisson(rate, 150_000), half, 1, [(half, half)], ahead=10**9)
     first = seconds / 2 + rate * (seconds / 2) ** 2 / (2 * (1 - rate * seconds / 2))
@@ -71,14 +71,28 @@ def test_those_beside_are_a_queue_of_their_own() -> None:
 
 
 def test_no_pass_begins_while_as_many_are_under_way_as_may_be() -> None:
-    found = simulate(np.zeros(6), lambda n: 1.0, 1, [(lambda n: 0.0, lambda n: 10.0)], ahead=2)
+    found = simulate(np.zeros(6), lambda n, _: 1.0, 1, [(lambda n, _: 0.0, lambda n, _: 10.0)], ahead=2)
     assert found.starts.tolist() == [0, 1, 11, 12, 22, 23]
     assert found.ends.tolist() == [11, 12, 22, 23, 33, 34]
 
 
+def test_a_pass_costs_by_the_tasks_that_its_rows_are_of() -> None:
+    tasks = np.array([0, 0, 3, 1, 0, 3, 3, 3])
+    seen: list[tuple[int, int]] = []
+
+    def cost(rows: int, of: int) -> float:
+        seen.append((rows, of))
+        return 10.0 * of
+
+    found = simulate(np.array([0.0, 0, 1, 2, 3, 25, 26, 60]), cost, 10**9, [(lambda n, of: 0.0, lambda n, of: float(of))], tasks=tasks)
+    assert seen == [(2, 1), (3, 3), (2, 1), (1, 1)]
+    assert found.tasks.tolist() == [1, 3, 1, 1]
+    assert found.ends.tolist() == [11, 43, 51, 71]
+
+
 def test_no_queue_ends_where_more_comes_than_goes() -> None:
     assert mean_latency_bound_s(1000, 1e-3, 0.0) == math.inf
-    assert simulate(np.zeros(0), lambda n: 1.0, 8).latency.tolist() == []
+    assert simulate(np.zeros(0), lambda n, _: 1.0, 8).latency.tolist() == []
 
 
 @given(st.floats(0, 1e-2), st.floats(1e-8, 1e-3), st.floats(0.01, 0.9))
@@ -93,7 +107,7 @@ def test_the_bound_of_a_line_is_the_bound(fixed: float, per_row: float, load: fl
 def test_no_queue_is_slower_than_the_bound_of_its_costs(rate: float, costs: tuple[float, ...]) -> None:
     sizes, seconds = np.array([1.0, 10, 100, 1000]), np.array(costs) / 1000
 
-    def cost(rows: float) -> float:
+    def cost(rows: float, _: int) -> float:
         return float(np.interp(rows, sizes, seconds)) if rows <= 1000 else float(seconds[-1] * rows / 1000)
 
     latency = simulate(poisson(rate, 60_000), cost, 10**9).latency
