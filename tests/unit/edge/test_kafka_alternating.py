@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,13 +16,6 @@ from tests.support import blobs
 from tests.unit.edge.test_kafka_transactions import ABORTABLE, FENCED, ScriptedProducer
 
 OFFSETS = [TopicPartition("in", 0, 7)]
-
-
-@pytest.fixture
-def watchdog() -> Iterator[Watchdog]:
-    made = Watchdog(60)
-    yield made
-    made.close()
 
 
 def two(watchdog: Watchdog, **script: Sequence[KafkaError | None]) -> tuple[Alternating, dict[str, list[str]]]:

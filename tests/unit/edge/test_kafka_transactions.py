@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -75,13 +75,6 @@ class ScriptedProducer:
         if self._script.get("poll"):
             raise KafkaException(self._script["poll"].pop(0))
         return 0
-
-
-@pytest.fixture
-def watchdog() -> Iterator[Watchdog]:
-    made = Watchdog(60)
-    yield made
-    made.close()
 
 
 def begun(
