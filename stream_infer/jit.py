@@ -186,6 +186,36 @@ def _comparing(how: str) -> Any:
     return intrinsic(compare_at)
 
 
+def _digits_before(_typing: Any, _end: Any, _count: Any) -> Any:
+    def read(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, chars = ir.IntType(8), ir.VectorType(ir.IntType(8), 16)
+
+        def same(number: int, of: Any = chars) -> Any:
+            return ir.Constant(of, [number] * of.count)
+
+        def joined(parts: Any, bits: int) -> Any:
+            """Neighbours, the first of which is worth 10^(bits / 8) times as much, as one number of so many bits."""
+            wide = ir.VectorType(ir.IntType(bits), 128 // bits)
+            parts = builder.bitcast(parts, wide)
+            first = builder.and_(parts, same((1 << bits // 2) - 1, wide))
+            return builder.add(builder.mul(first, same(10 ** (bits // 16), wide)), builder.lshr(parts, same(bits // 2, wide)))
+
+        found = builder.load(builder.inttoptr(builder.sub(args[0], args[0].type(16)), chars.as_pointer()), align=1)
+        before = builder.sub(byte(16), builder.trunc(args[1], byte))
+        first = builder.insert_element(ir.Constant(chars, ir.Undefined), before, ir.IntType(32)(0))
+        before = builder.shuffle_vector(first, ir.Constant(chars, ir.Undefined), same(0, ir.VectorType(ir.IntType(32), 16)))
+        wanted = builder.icmp_unsigned(">=", ir.Constant(chars, list(range(16))), before)
+        digits = builder.select(wanted, builder.xor(found, same(ord("0"))), same(0))
+        others = builder.bitcast(builder.icmp_unsigned(">", digits, same(9)), ir.IntType(16))
+        halves = joined(joined(joined(digits, 16), 32), 64)
+        high, low = (builder.extract_element(halves, ir.IntType(32)(place)) for place in (0, 1))
+        value = builder.add(builder.mul(high, high.type(10**8)), low)
+        wrong = builder.icmp_unsigned("!=", others, others.type(0))
+        return context.make_tuple(builder, signature.return_type, [value, wrong])
+
+    return types.Tuple((types.int64, types.boolean))(types.int64, types.int64), read  # type: ignore[no-untyped-call]
+
+
 def _c_call(_typing: Any, _function: Any, given: Any) -> Any:
     def called(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(64)
@@ -201,6 +231,7 @@ def _c_call(_typing: Any, _function: Any, given: Any) -> Any:
 # there and back); places cost nothing. Nothing is checked: whoever uses them sees to their bounds, and holds the array meanwhile.
 place_of: Callable[[NDArray[Any]], int] = intrinsic(_place_of)  # of the first byte of a contiguous array
 byte_at: Callable[[int], int] = _loading(8, signed=True)
+pair_at: Callable[[int], np.uint64] = _loading(16, signed=False)  # two bytes, little-endian
 half_at: Callable[[int], np.uint64] = _loading(32, signed=False)  # four bytes, little-endian
 word_at: Callable[[int], np.uint64] = _loading(64, signed=False)  # eight bytes
 put_byte: Callable[[int, int], None] = _storing(8, types.int64)
@@ -212,6 +243,8 @@ get: Callable[[int, int], int] = _made(_get)  # get(place, i): the i-th int64 fr
 put: Callable[[int, int, int], None] = _made(_put)  # put(place, i, value)
 fetch: Callable[[int], None] = _made(_fetch)  # this place will be wanted soon: its line of memory comes while other work goes on
 copy: Callable[[int, int, int], None] = _made(_copy)  # copy(to, from, bytes): places that do not overlap
+# digits_before(end, count): the number that the last `count` of the 16 bytes before this place write, and whether any is no digit.
+digits_before: Callable[[int, int], tuple[int, bool]] = _made(_digits_before)
 equal_at: Callable[[int, int], np.uint64] = _comparing("==")  # which of 32 bytes are this one: bit i for byte i
 below_at: Callable[[int, int], np.uint64] = _comparing("<")  # which of them are below this one, taken as signed: those over 127 are
 ones: Callable[[np.uint64], int] = _made(_ones)  # bits of 1

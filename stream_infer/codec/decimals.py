@@ -17,7 +17,7 @@ GOOD, ODD = 0, 1
 FLOATS, HALVES, INTS = 0, 1, (32, 64)
 _HALF_MAX = float(np.finfo(np.float32).max)
 _MINUS, _PLUS, _POINT, _ZERO, _NINE, _E = b"-+.09e"
-_ZERO_POINT = np.uint64(int.from_bytes(b"0.", "little"))
+ZERO_POINT = np.uint64(int.from_bytes(b"0.", "little"))
 _DIGITS_MAX = 19  # as many as always fit into 64 bits
 _LOWEST, _HIGHEST = -342, 308  # powers of ten beyond which all is zero or infinite
 
@@ -39,7 +39,7 @@ def _powers_of_five() -> Hashes:
 
 
 _FIVES = _powers_of_five()
-_TENS = np.array([10.0**power for power in range(23)])  # all exact
+TENS = np.array([10.0**power for power in range(23)])  # all exact
 _TIMES = np.array([10**digits for digits in range(9)], dtype=np.uint64)
 
 
@@ -59,7 +59,7 @@ def _nearest(digits: np.uint64, power: int) -> float:
     if power < _LOWEST or power > _HIGHEST:
         return np.nan
     if digits <= np.uint64(1 << 53) and -22 <= power <= 22:
-        exact: float = np.float64(np.int64(digits)) / _TENS[-power] if power < 0 else np.float64(np.int64(digits)) * _TENS[power]
+        exact: float = np.float64(np.int64(digits)) / TENS[-power] if power < 0 else np.float64(np.int64(digits)) * TENS[power]
         return exact
     shifted = 0
     while digits >> np.uint64(63) == np.uint64(0):
@@ -152,17 +152,17 @@ def _fraction(at: int, stop: int, limit: int) -> tuple[float, int]:
 
     Most numbers that models are given are such. With 7 to 9 digits 22 -> 12 ns each.
     """
-    if at + 18 > limit or word_at(at) & np.uint64(0xFFFF) != _ZERO_POINT:
+    if at + 18 > limit or word_at(at) & np.uint64(0xFFFF) != ZERO_POINT:
         return 0.0, 0
     value, count = _sixteen(at + 2, np.uint64(0))
     behind = at + 2 + count
     if count == 0 or count > 15 or behind > stop or (behind < stop and byte_at(behind) | 0x20 == _E):
         return 0.0, 0
-    return np.float64(np.int64(value)) / _TENS[count], behind
+    return np.float64(np.int64(value)) / TENS[count], behind
 
 
 @part
-def _float(at: int, stop: int, limit: int) -> tuple[float, int]:
+def float_at(at: int, stop: int, limit: int) -> tuple[float, int]:
     """The number at this place as JSON writes numbers, and the place behind it; 0 where there is none or another must judge."""
     found, behind = _fraction(at, stop, limit)
     if behind:
@@ -251,7 +251,7 @@ def read_numbers(
             if json:
                 at = _behind_blanks(at, stop)
             if kind == FLOATS or kind == HALVES:  # noqa: SIM109  # a tuple's members are compared one by one, at each number
-                number, at = _float(at, stop, limit)
+                number, at = float_at(at, stop, limit)
                 if kind == HALVES and abs(number) > _HALF_MAX:
                     number, at = 0.0, 0
                 floats[item] = number

@@ -1,4 +1,4 @@
-"""codec.number_text: texts of joined decimal numbers → lists of floats. decimals → *number_text* → flow.
+"""codec.number_text: texts of joined decimal numbers → lists of floats. decimals, fractions → *number_text* → features.
 
 A wire of its own: a whole record is numbers and separators, `0.25,-1,3e-2,`, as tensors come from producers that know no Avro.
 """
@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from stream_infer.codec.decimals import FLOATS, count_numbers, read_numbers
-from stream_infer.records import Bools, Floats, Lists, Text, plain, sealed
+from stream_infer.codec.fractions import read_rows
+from stream_infer.records import Bools, Floats, Lists, Matrix, Text, plain, sealed
 
 _NO_INTS = np.zeros(0, dtype=np.int64)
 
@@ -37,6 +38,18 @@ def floats_of_texts(column: Text, separator: int) -> tuple[Lists, Bools]:
             else:
                 items[first[row] : first[row] + count[row]] = found
     return Lists(items, first, count, column.valid), bad
+
+
+def matrix_of_texts(column: Text, separator: int, out: Matrix) -> Bools:
+    """Each row's numbers into its row of out (float32[n, k], contiguous), NaN where it is absent. Most of what models are given is read so,
+    in half the time that lists take.
+
+    Gives bool[n], True for rows that are not read: other than k numbers, or what the general reader must judge. Theirs in out is undefined.
+    """
+    odd = np.empty(len(column), dtype=np.uint8)
+    good = np.ones(len(column), dtype=np.bool_) if column.valid is None else plain(column.valid)
+    read_rows(separator, sealed(column.blob), plain(column.start), plain(column.size), good, out, odd)
+    return odd.view(np.bool_)
 
 
 def _judged(text: bytes, separator: int) -> Floats | None:

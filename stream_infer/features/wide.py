@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.codec.number_text import floats_of_texts
+from stream_infer.codec.number_text import floats_of_texts, matrix_of_texts
 from stream_infer.features.settings import Input
 from stream_infer.jit import copy, jit, place_of
 from stream_infer.records import Bools, Column, Lists, Matrix, Text
@@ -24,9 +24,14 @@ def fill(entry: Input, column: Column, out: Matrix) -> None:
     if entry.kind == "floats32":
         assert isinstance(column, Text)
         _unpack(column.blob, column.start, column.size, _present(column), block.view(np.uint8), block)
+    elif isinstance(column, Text):
+        odd = np.flatnonzero(matrix_of_texts(column, ord(entry.separator), block))
+        if len(odd):
+            others = np.empty((len(odd), entry.size), dtype=np.float32)
+            _from_lists(entry, column.take(odd), others)
+            block[odd] = others
     else:
-        lists, good = _lists(entry, column)
-        _spread(np.ascontiguousarray(lists.items), lists.start, lists.size, good, block)
+        _from_lists(entry, column, block)
     if block is not out:
         out[:] = block
 
@@ -50,6 +55,11 @@ def gap(entry: Input, column: Column, row: int) -> str | None:
 def finite_rows(matrix: Matrix) -> Bools:
     """bool[n]: rows without NaN or infinity. matrix: C-contiguous."""
     return _finite(matrix.view(np.uint32))
+
+
+def _from_lists(entry: Input, column: Column, out: Matrix) -> None:
+    lists, good = _lists(entry, column)
+    _spread(np.ascontiguousarray(lists.items), lists.start, lists.size, good, out)
 
 
 def _lists(entry: Input, column: Column) -> tuple[Lists, Bools]:

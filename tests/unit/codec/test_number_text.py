@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_infer.codec.number_text import floats_of_texts
-from stream_infer.records import Text
+from stream_infer.codec.number_text import floats_of_texts, matrix_of_texts
+from stream_infer.records import Floats, Text
 
 WRITTEN = (
     st.floats(allow_nan=False, allow_infinity=False).map(repr)
@@ -93,3 +93,66 @@ def test_spans_outside_of_their_block_are_bad_and_never_read() -> None:
     lists, bad = floats_of_texts(Text(np.frombuffer(b"1,2", dtype=np.uint8), np.array([0, 2, -5]), np.array([3, 9, 2])), ord(","))
     assert bad.tolist() == [False, True, True]
     assert lists.to_list() == [[1.0, 2.0], [], []]
+
+
+def as_floats32(values: list[float]) -> Floats:
+    with np.errstate(over="ignore"):  # infinite, which no model sees
+        return np.array(values, dtype=np.float64).astype(np.float32)
+
+
+def matrix_of(column: Text, width: int, separator: int = ord(",")) -> tuple[Floats, list[bool]]:
+    """Rows that are read for oneself are all 7 before."""
+    out = np.full((len(column), width), 7, dtype=np.float32)
+    odd = matrix_of_texts(column, separator, out)
+    return out, odd.tolist()
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.none() | st.lists(ANY, max_size=12), max_size=5), st.integers(1, 12), st.sampled_from([b",", b";", b" "]), st.booleans())
+def test_rows_of_a_matrix_are_the_floats_that_python_reads(
+    rows: list[list[str] | None], width: int, separator: bytes, trailing: bool
+) -> None:
+    texts = [None if row is None else separator.join(one.encode() for one in row) + separator * (trailing and bool(row)) for row in rows]
+    column = Text.of(texts)
+    out, odd = matrix_of(column, width, separator[0])
+    general, bad = floats_of_texts(column, separator[0])
+    for text, row, other, wrong, values in zip(texts, out, odd, bad.tolist(), general.to_list(), strict=True):
+        if text is None:
+            assert np.isnan(row).all()
+            assert not other
+        elif not other:
+            assert not wrong
+            assert row.tobytes() == as_floats32(values).tobytes()  # type: ignore[arg-type]
+            assert row.tobytes() == as_floats32(expected(text, separator) or []).tobytes()
+
+
+@pytest.mark.parametrize("behind", ["", "x" * 100])
+@pytest.mark.parametrize("before", ["", "x" * 16, "x" * 70])
+@pytest.mark.parametrize("width", [1, 2, 5, 63, 64, 65, 200])
+def test_fractions_of_all_lengths_are_read_wherever_they_stand(before: str, behind: str, width: int) -> None:
+    """All that a model is mostly given is read at once: no row is left to the general reader."""
+    draw = np.random.default_rng(width)
+    rows = [["0." + "".join(map(str, draw.integers(0, 10, size))) for size in draw.integers(1, 18, width)] for _ in range(5)]
+    texts = [before, *(",".join(row) + "," * (place % 2) for place, row in enumerate(rows)), behind]
+    out, odd = matrix_of(Text.of(texts).take(np.arange(1, 6)), width)
+    assert not any(odd)
+    assert out.tobytes() == np.array([[float(one) for one in row] for row in rows]).astype(np.float32).tobytes()
+    for more in (-1, 1):
+        assert all(matrix_of(Text.of(texts).take(np.arange(1, 6)), width + more)[1]), "as many numbers as columns, or not at all"
+
+
+def test_a_row_that_is_changed_at_any_byte_is_read_as_python_reads_it_or_not_at_all() -> None:
+    row = b"0.25,0.123456789012345,-1.5e-3,7,0.0000001,"
+    for place in range(len(row)):
+        texts = [row[:place] + bytes([code]) + row[place + 1 :] for code in (0, 9, 32, 43, 44, 45, 46, 47, 48, 57, 58, 101, 128, 255)]
+        out, odd = matrix_of(Text.of(texts, is_bytes=True), 5)
+        for text, numbers, other in zip(texts, out.tolist(), odd, strict=True):
+            if not other:
+                assert numbers == as_floats32(expected(text, b",") or []).tolist()
+
+
+def test_no_row_is_read_from_outside_of_its_block() -> None:
+    blob = np.frombuffer(b"0.5,0.25", dtype=np.uint8)
+    out, odd = matrix_of(Text(blob, np.array([0, 4, 4, -5, 9]), np.array([4, 4, 5, 2, 0])), 1)
+    assert odd == [False, False, True, True, True]
+    assert out[:2, 0].tolist() == [0.5, 0.25]
