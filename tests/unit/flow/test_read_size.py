@@ -24,11 +24,14 @@ def test_the_limit_of_the_topology_holds_for_a_single_read() -> None:
 def test_large_records_are_read_by_fewer_and_small_ones_by_many_again() -> None:
     size = ReadSize(20_000)
     assert not size.saw([records(10, 100_000)])
-    assert size.rows_max == POLL_BYTES_MAX // 100_000
-    assert size.saw([records(40, 60_000), records(43, 140_000, "other")])  # 83 in all, 101,446 bytes each
-    assert size.rows_max == POLL_BYTES_MAX // 101_445
+    asked = POLL_BYTES_MAX // 100_000
+    assert size.rows_max == asked
+    few, many = asked // 2, asked - asked // 2
+    assert size.saw([records(few, 60_000), records(many, 140_000, "other")])
+    mean = (few * 60_000 + many * 140_000) // asked
+    assert size.rows_max == POLL_BYTES_MAX // mean
     assert not size.saw([])
-    assert size.rows_max == POLL_BYTES_MAX // 101_445, "a read that gave nothing tells nothing"
+    assert size.rows_max == POLL_BYTES_MAX // mean, "a read that gave nothing tells nothing"
     assert not size.saw([records(5, 0)])
     assert size.rows_max == POLL_ROWS_MAX
 
