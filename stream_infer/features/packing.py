@@ -159,13 +159,20 @@ def pack_frame(at: int, row: int, frame: int, plan: int, picks: int, like: int, 
     return at
 
 
+def numbers_for(plan: Ints) -> Ints:
+    """Room for the numbers of one key while it is packed or unpacked, int64. plan: see features.layout.
+
+    Who calls holds it: a kernel lets go of an array of its own after the last use of its name, while it still writes to its place.
+    """
+    return np.empty(int(plan[0, w.LONGEST]) * (4 + int(plan[0, w.SUMS])), dtype=np.int64)
+
+
 @jit
-def pack(begin: int, slots: Ints, sizes: Ints, form: int, held: Ints, like: Ints, out: Bytes) -> int:
+def pack(begin: int, slots: Ints, sizes: Ints, form: int, held: Ints, like: Ints, numbers: Ints, out: Bytes) -> int:
     """Pack the keys of slots[begin:] end to end into out, as long as there is room for plan[0, BYTES_MAX], and fill their sizes.
-    Gives how many slots are done. held: see features.engine."""
+    Gives how many slots are done. held: see features.engine; numbers: see numbers_for."""
     plan, picks, scales, rows, rings = held[w.PLAN], held[w.PICKS], held[w.SCALES], held[w.ROWS], held[w.RINGS]
     longest, stride = get(plan, w.LONGEST), 8 * get(plan, w.STRIDE)
-    numbers = np.empty(longest * (4 + get(plan, w.SUMS)), dtype=np.int64)
     room, start, limit = place_of(numbers), place_of(out), place_of(out) + len(out) - get(plan, w.BYTES_MAX)
     for i in range(begin, len(slots)):
         if start > limit:
@@ -269,12 +276,11 @@ def unpack_frame(at: int, end: int, last: int, row: int, frame: int, held: int, 
 
 
 @jit
-def unpack(begin: int, blob: Bytes, start: Ints, size: Ints, slots: Ints, form: int, held: Ints, like: Ints) -> int:
+def unpack(begin: int, blob: Bytes, start: Ints, size: Ints, slots: Ints, form: int, held: Ints, like: Ints, numbers: Ints) -> int:
     """Set the keys in slots[begin:] (-1: none) to what was packed. Gives the first one for which the rings must grow, or how many there
-    are, or -1 - i for the first that has another form. held: see features.engine."""
+    are, or -1 - i for the first that has another form. held: see features.engine; numbers: see numbers_for."""
     plan, picks, scales, rows, progress = held[w.PLAN], held[w.PICKS], held[w.SCALES], held[w.ROWS], held[w.PROGRESS]
     longest, last = get(plan, w.LONGEST), place_of(blob) + len(blob)
-    numbers = np.empty(longest * (2 + get(plan, w.SUMS)), dtype=np.int64)
     column = place_of(numbers)
     for i in range(begin, len(slots)):
         if slots[i] < 0:

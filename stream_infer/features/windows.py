@@ -122,11 +122,12 @@ class FeatureState(KeyedState):
     def _pack(self, slots: Ints) -> Text:
         layout, done, sizes = self._layout, 0, np.empty(len(slots), dtype=np.int64)
         parts: list[Bytes] = []
+        numbers = packing.numbers_for(layout.plan)
         self._hold()
         while done < len(slots) or not parts:
             block = np.empty((len(slots) - done) * self._packed_size + 2 * int(layout.plan[0, w.BYTES_MAX]), dtype=np.uint8)
             begin = done
-            done = packing.pack(begin, slots, sizes, self._form, self._held, layout.like, block)
+            done = packing.pack(begin, slots, sizes, self._form, self._held, layout.like, numbers, block)
             parts.append(block[: int(sizes[begin:done].sum())])
             if done > begin:
                 self._packed_size = 16 + int(sizes[begin:done].mean())
@@ -134,9 +135,10 @@ class FeatureState(KeyedState):
 
     def _unpack(self, values: Text, slots: Ints) -> int | None:
         blob, start, size, done = sealed(values.blob), plain(values.start), plain(values.size), 0
+        numbers = packing.numbers_for(self._layout.plan)
         self._hold()
         while 0 <= done < len(slots):
-            done = packing.unpack(done, blob, start, size, slots, self._form, self._held, self._layout.like)
+            done = packing.unpack(done, blob, start, size, slots, self._form, self._held, self._layout.like, numbers)
             if 0 <= done < len(slots):
                 # What is still to come will take about as much as what came.
                 self._grow_rings(int(self._progress[w.RINGS_USED] * 1.1 * len(slots) / max(done, 1)))
