@@ -19,6 +19,7 @@ _HALF_MAX = float(np.finfo(np.float32).max)
 _MINUS, _PLUS, _POINT, _ZERO, _NINE, _E = b"-+.09e"
 ZERO_POINT = np.uint64(int.from_bytes(b"0.", "little"))
 _DIGITS_MAX = 19  # as many as always fit into 64 bits
+EXACT_DIGITS_MAX = 15  # as many as one exact division settles
 _LOWEST, _HIGHEST = -342, 308  # powers of ten beyond which all is zero or infinite
 
 
@@ -156,7 +157,7 @@ def _fraction(at: int, stop: int, limit: int) -> tuple[float, int]:
         return 0.0, 0
     value, count = _sixteen(at + 2, np.uint64(0))
     behind = at + 2 + count
-    if count == 0 or count > 15 or behind > stop or (behind < stop and byte_at(behind) | 0x20 == _E):
+    if count == 0 or count > EXACT_DIGITS_MAX or behind > stop or (behind < stop and byte_at(behind) | 0x20 == _E):
         return 0.0, 0
     return np.float64(np.int64(value)) / TENS[count], behind
 
@@ -274,6 +275,12 @@ def read_numbers(
             odd[row] = ODD
 
 
+@part
+def lies_within(start: int, size: int, room: int) -> bool:
+    """Whether a span lies within a blob of so many bytes; sums that overflow are not made."""
+    return 0 <= size <= room and 0 <= start <= room - size
+
+
 @jit
 def count_numbers(separator: int, blob: Bytes, start: Ints, size: Ints, count: Ints, odd: Bytes) -> int:
     """How many numbers each row that is not odd holds; gives their sum. A span outside of the blob makes its row odd, and counts 0."""
@@ -283,7 +290,7 @@ def count_numbers(separator: int, blob: Bytes, start: Ints, size: Ints, count: I
         count[row] = 0
         if odd[row] != GOOD or size[row] == 0:
             continue
-        if size[row] < 0 or size[row] > len(blob) or start[row] < 0 or start[row] > len(blob) - size[row]:
+        if not lies_within(start[row], size[row], len(blob)):
             odd[row] = ODD
             continue
         at = base + start[row]

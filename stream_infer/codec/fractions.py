@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.codec.decimals import GOOD, ODD, TENS, ZERO_POINT, float_at
+from stream_infer.codec.decimals import EXACT_DIGITS_MAX, GOOD, ODD, TENS, ZERO_POINT, float_at, lies_within
 from stream_infer.jit import byte_at, digits_before, equal_at, jit, ones, pair_at, part, place_of, zeros_below
 from stream_infer.records import Bools, Bytes, Floats, Ints, Matrix
 
 _LINE = 64  # bytes that are looked through at once
 _AT_ONCE = 8  # separators in them that are noted without asking how many there are: of 64 bytes, numbers of 8 digits have six
-_DIGITS_MAX = 15  # as many as one exact division settles
 
 
 @part
@@ -58,7 +57,7 @@ def _numbers(at: int, ends: Ints, base: int, limit: int, above: Floats, below: F
     for place in range(len(above)):
         end = ends[place]
         count = end - at - 2
-        if 0 < count <= _DIGITS_MAX and end - 16 >= base and pair_at(at) == ZERO_POINT:
+        if 0 < count <= EXACT_DIGITS_MAX and end - 16 >= base and pair_at(at) == ZERO_POINT:
             value, wrong = digits_before(end, count)
             above[place], below[place] = np.float64(value), TENS[count]
         else:
@@ -86,7 +85,7 @@ def read_rows(separator: int, blob: Bytes, start: Ints, size: Ints, good: Bools,
         if not good[row]:
             out[row, :] = np.float32(np.nan)
             continue
-        if size[row] < 0 or size[row] > len(blob) or start[row] < 0 or start[row] > len(blob) - size[row]:
+        if not lies_within(start[row], size[row], len(blob)):
             odd[row] = ODD
             continue
         at = base + start[row]

@@ -87,8 +87,8 @@ def _fetch_s(settings: KafkaSettings, topic: str) -> float:
         return _clocked(send, time.perf_counter)
 
     try:
-        where = TopicPartition(topic, 0)
-        reader.assign([TopicPartition(topic, 0, reader.get_watermark_offsets(where)[1])])
+        _, end = reader.get_watermark_offsets(TopicPartition(topic, 0))
+        reader.assign([TopicPartition(topic, 0, end)])
         send_while_it_waits()  # connections are made at the first use
         return statistics.median(send_while_it_waits() for _ in range(FETCHES))
     finally:
