@@ -54,6 +54,8 @@ class Learning:
         rows = flowing_rows(chunk, self._section.flowing)
         if rows is None:
             return []
+        # Where the last chunk was full with the last row of an epoch, only this one tells that the epoch is over.
+        commands = self.advance(int(rows.keys[0]))
         features = _matrix(rows.columns["features"], self._context.width)
         label, reward = _floats(rows.columns["label"]), _floats(rows.columns["reward"])
         if self._policy is not None:
@@ -71,7 +73,7 @@ class Learning:
             first += width
         self._fresh = chunk.reached
         self._rows += len(rows)
-        return []
+        return commands
 
     @property
     def held(self) -> bool:

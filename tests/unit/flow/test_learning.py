@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pytest
 
 from stream_infer.sim.reading import all_of, joined_of
 from tests.support_flow import Pay, payment, plan_of
@@ -48,13 +51,16 @@ def test_a_run_that_learns_starts_when_its_first_record_cannot_be_read() -> None
     assert [offset for offset, _ in pay.reasons()] == [0]
 
 
-def test_versions_do_not_depend_on_how_many_epochs_are_read_at_once() -> None:
+@pytest.mark.parametrize(("seconds", "rows_max"), [((0, 1, 20, 21, 60), 8192), (range(0, 60, 2), 1), (range(60), 2)])
+def test_versions_do_not_depend_on_how_many_epochs_are_read_at_once(seconds: Sequence[int], rows_max: int) -> None:
+    """rows_max: of a chunk; with one or two an epoch often ends with a full chunk, and nothing but the next one tells that it is over."""
+
     def versions(slow: float, seed: int) -> list[tuple[bytes | None, bytes | None]]:
         pay = Pay(plan_of(LEARNS), seed=seed)
-        pay.send("payments", payment(0), payment(1), payment(20), payment(21), payment(60))
+        pay.send("payments", *map(payment, seconds))
         pay.send("told", *({"payment": "other", "card": "a", "truth": 1.0, "at_ms": 1000 * second} for second in range(5, 60, 5)))
         pay.broker.slow_fetch_share = slow
-        worker = pay.worker(deterministic=True)
+        worker = pay.worker(deterministic=True, chunk_rows_max=rows_max)
         pay.settle(worker)
         records, _ = pay.broker.log(("pay.models", 0)).fetch(0, 1 << 60)
         return [(record.key, record.value) for record in records if record.key != b"\x00mark"]
