@@ -67,13 +67,16 @@ class Prepared:
     def resume(self, partitions: Sequence[Partition]) -> None:
         self._paused -= set(partitions)
 
-    def poll(self, rows_max: int, wait_ms: int) -> list[Fetched]:
+    def lag(self, partition: Partition) -> int:
+        return len(self._batches[partition[1]]) - self._next[partition[1]]
+
+    def poll(self, rows_max: int, wait_ms: int, *, owned: bool = True) -> list[Fetched]:
         self.polls += 1
         if self._ownership is not None:
             self._ownership.assigned([(self.topic, number) for number in range(PARTITIONS)])
             self._ownership = None
             return []
-        for _ in range(PARTITIONS):
+        for _ in range(PARTITIONS if owned else 0):
             number = self._turn = (self._turn + 1) % PARTITIONS
             if self._next[number] < len(self._batches[number]) and (self.topic, number) not in self._paused:
                 self._next[number] += 1

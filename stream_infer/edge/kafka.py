@@ -156,7 +156,7 @@ class KafkaTransport:
         for reader in (self._member, self._follower):
             reader.resume([p for p in partitions if p in reader])
 
-    def poll(self, rows_max: int, wait_ms: int) -> list[Fetched]:
+    def poll(self, rows_max: int, wait_ms: int, *, owned: bool = True) -> list[Fetched]:
         """What is there, followed partitions first; waits only when nothing is. Serves the group: ownership is told inside."""
         self._complaints.raise_if_any()
         if self._complaints.misses_topic:
@@ -166,7 +166,7 @@ class KafkaTransport:
             return followed or (self._follower.take(rows_max, wait_ms) if self._follower else [])
         self._admission.look(self._member.consumer, owns=bool(self._owned))
         # The member waits for both: what comes meanwhile for the follower is given by the next call.
-        left = max(rows_max - sum(map(len, followed)), rows_max // 2, 1)
+        left = max(rows_max - sum(map(len, followed)), rows_max // 2, 1) if owned else 0
         with self._presence:
             return followed + self._member.take(left, 0 if followed else wait_ms)
 
@@ -290,7 +290,7 @@ class KafkaTransport:
         self._member.close()
 
     def lag(self, partition: Partition) -> int:
-        """Records between what was given and the high watermark as of the last fetch; markers of transactions count as records."""
+        """Records of an owned partition between what was given and the high watermark as of the last fetch; markers count as records."""
         high = self._member.high(partition)
         return 0 if high >= kafka_consume.UNKNOWN else max(high - self._member.reached(partition), 0)
 

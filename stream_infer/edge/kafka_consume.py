@@ -108,11 +108,12 @@ class Reader:
         self._tell(self.consumer.resume, again)
 
     def take(self, rows_max: int, wait_ms: int) -> list[Fetched]:
-        """What is there. Serves the group's callbacks, so placed partitions may vanish inside."""
+        """What is there, or hardly any of it with rows_max 0. Serves the group's callbacks, so placed partitions may vanish inside."""
         self._settle()
+        asked_max = max(rows_max, 1)  # the group's callbacks come where records do
         if self._inbox is None:
-            return self._asked(rows_max, wait_ms)[0]
-        found, heard = self._asked(rows_max, 0)
+            return self._asked(asked_max, wait_ms)[0]
+        found, heard = self._asked(asked_max, 0)
         more, heard_more = self._delivered(rows_max - sum(map(len, found)), 0)
         found += more
         while wait_ms > 0 and not (heard or heard_more or self._moves):

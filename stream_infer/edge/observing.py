@@ -109,8 +109,8 @@ class Observer:
         for (stage, outcome), count in stats.explanations.items():
             telemetry.explained(stage, outcome, self._delta(f"{outcome} {stage}", count))
         telemetry.stale_dropped(self._delta("stale", stats.stale_dropped))
-        telemetry.in_flight(self._worker.flow.buffered())
-        telemetry.paused(self._worker.flow.paused())
+        telemetry.in_flight(self._worker.flow.room.waiting())
+        telemetry.paused(len(self._worker.flow.room))
         telemetry.restored(self._delta("restored", pace.restored_records), pace.take_restore_ms() / 1000)
         commit_ms, pace.commit_ms = pace.commit_ms, []
         for took in commit_ms:
@@ -205,7 +205,7 @@ class Observer:
         """How much waits decides between small batches and large ones; asked of what was fetched last, at no cost."""
         flow = self._worker.flow
         owned = [p for task in flow.tasks.values() for p in task.inputs() if task.owned(p)]
-        waiting = flow.buffered() + sum(self._transport.lag(p) for p in owned)
+        waiting = flow.room.waiting() + sum(self._transport.lag(p) for p in owned)
         flow.sizing.waiting(waiting if owned else None)
         for name in self._worker.plan.models:
             self._telemetry.sizing(name, rows_max=flow.sizing.rows(name), curve=flow.sizing.curve(name))

@@ -98,8 +98,9 @@ def _work_through(
         carry_out(flow.attach(flow.make_task((section.name, partition))))
     try:
         while not flow.finished():
-            for fetched in transport.poll(POLL_ROWS_MAX, 0 if flow.ready() else 20):
-                carry_out(flow.handle(Read(fetched)))
+            fetched = transport.poll(POLL_ROWS_MAX, 0 if flow.ready() else 20) if flow.wants(POLL_ROWS_MAX) else []
+            for batch in fetched:
+                carry_out(flow.handle(Read(batch)))
             at_end = frozenset(p for p in ends if transport.at_end(p))
             carry_out(flow.handle(Tick(time.monotonic_ns() // 1_000_000, at_end)))
     finally:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from stream_infer.batching import Sizing
@@ -13,7 +13,7 @@ from stream_infer.batching.sizing import DRAIN, NOTHING_WAITS
 from stream_infer.decide.graph import Graph
 from stream_infer.flow.answering import Answering
 from stream_infer.flow.channel import END
-from stream_infer.flow.commands import Call, Command, Commit, Forward, Install, Pause, Resume, Seek, Stop
+from stream_infer.flow.commands import Call, Command, Commit, Forward, Install, Seek, Stop
 from stream_infer.flow.intake import Intakes
 from stream_infer.flow.learning import Learning
 from stream_infer.flow.notices import (
@@ -33,6 +33,7 @@ from stream_infer.flow.notices import (
     Tick,
 )
 from stream_infer.flow.read_size import ROOM_ROWS_MIN
+from stream_infer.flow.room import Room
 from stream_infer.flow.stats import Stats
 from stream_infer.flow.task import Task
 from stream_infer.flow.transport import Partition
@@ -75,7 +76,7 @@ class Flow:
         self._job = 0
         self._now = 0
         self._readers: dict[Partition, list[Task]] = {}
-        self._paused: set[Partition] = set()
+        self.room = Room(plan.rows_in_flight_max, mode.room_rows_min, self._readers)
         self.draining = False  # a commit is due: no chunk begins until Committed
         deciding = [(section.name, step) for section in plan.sections for step in section.steps if isinstance(step, DecideStep)]
         self._deadlines = {name: step for name, step in deciding if step.deadline is not None}
@@ -148,7 +149,7 @@ class Flow:
         for partition in task.inputs():
             self._readers.setdefault(partition, []).append(task)
         rest = self._numbered(task, [c for c in commands if not isinstance(c, Seek)])
-        return [*rest, *seeks, *self._resume({seek.partition for seek in seeks})]
+        return [*rest, *seeks, *self.room.resume({seek.partition for seek in seeks})]
 
     def _read_to(self, partition: Partition) -> int:
         """How far the readers of a partition have come; past everything when there are none."""
@@ -163,7 +164,7 @@ class Flow:
             self._readers[partition].remove(task)
             if not self._readers[partition]:
                 del self._readers[partition]
-                commands += self._resume([partition])  # whoever reads it next begins with an empty buffer
+                commands += self.room.resume([partition])  # whoever reads it next begins with an empty buffer
                 if task.followed(partition):
                     commands.append(Stop(partition))
         return commands
@@ -184,28 +185,7 @@ class Flow:
             task.receive(partition, rows.own(), read_to, self._now)
             for promise in promises:
                 task.promise(stream, promise)
-        return self._pause_full(partition, readers)
-
-    def _room(self) -> int:
-        """Rows that one partition may have waiting at one task."""
-        return max(self._mode.room_rows_min, self.plan.rows_in_flight_max // max(1, len(self._readers)))
-
-    def _pause_full(self, partition: Partition, readers: list[Task]) -> list[Command]:
-        if partition in self._paused or max(task.buffered(partition) for task in readers) < self._room():
-            return []
-        if partition in self._limiting():
-            return []
-        self._paused.add(partition)
-        return [Pause([partition])]
-
-    def _limiting(self) -> set[Partition]:
-        """Partitions that some task cannot go on without, whatever else waits there."""
-        return {p for task in self.tasks.values() if not task.full and (p := task.limiting()) is not None}
-
-    def _resume(self, partitions: Iterable[Partition]) -> list[Command]:
-        again = sorted(p for p in partitions if p in self._paused)
-        self._paused.difference_update(again)
-        return [Resume(again)] if again else []
+        return self.room.pause(partition)
 
     def _tick(self, notice: Tick) -> list[Command]:
         self._now, self.sizing.now_ms, self.sizing.wall_ms = notice.now, notice.now, notice.wall
@@ -214,12 +194,7 @@ class Flow:
             task.time(notice.at_end, self._mode.ends)
             if not self.draining:
                 commands += self._step(task)
-        if self._paused:
-            # Half full, not full: resuming costs a fetch (20 to 40 ms), so not for every row.
-            half = self._room() // 2
-            low = {p for p in self._paused if max(task.buffered(p) for task in self._readers[p]) < half}
-            commands += self._resume(low | (self._limiting() & self._paused))
-        return commands
+        return commands + self.room.resume_low()
 
     def _overdue(self, now: int) -> list[Command]:
         """Ensembles that have waited long enough go on without their late members."""
@@ -333,13 +308,12 @@ class Flow:
         """Where the users' logs end (deterministic runs)."""
         return self._mode.ends or {}
 
-    def paused(self) -> int:
-        """How many partitions wait for room."""
-        return len(self._paused)
+    def wants(self, rows: int, lag: Callable[[Partition], int] | None = None) -> bool:
+        """Whether so many rows more should be read now: there is room, or a task has nothing to do and its partitions have records.
 
-    def buffered(self) -> int:
-        """Rows read and not worked on, over all tasks."""
-        return sum(task.buffered(partition) for task in self.tasks.values() for partition in task.inputs())
+        lag: how many a partition has; without it, some are taken to be there.
+        """
+        return self.room.holds(rows) or any(lag is None or lag(p) > 0 for p in self.room.lacking(self._now))
 
 
 def _asked(step: DecideStep, graph: Graph) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:

@@ -130,7 +130,8 @@ class Rerun:
         read = idle = 0
         while not self._through():
             batches = self._take_between()
-            batches += self._logs.poll(POLL_ROWS_MAX, 0 if self._flow.ready() or batches else POLL_WAIT_MS)
+            if self._flow.wants(POLL_ROWS_MAX):
+                batches += self._logs.poll(POLL_ROWS_MAX, 0 if self._flow.ready() or batches else POLL_WAIT_MS)
             for fetched in batches:
                 read += len(fetched)
                 self._carry_out(self._flow.handle(Read(fetched)))

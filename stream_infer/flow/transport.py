@@ -95,11 +95,17 @@ class Transport(Protocol):
     def resume(self, partitions: Sequence[Partition]) -> None:
         """Undo pause()."""
 
-    def poll(self, rows_max: int, wait_ms: int) -> list[Fetched]:
-        """What is there, at most about rows_max records, read committed; waits at most wait_ms and only when nothing is there."""
+    def poll(self, rows_max: int, wait_ms: int, *, owned: bool = True) -> list[Fetched]:
+        """What is there, at most about rows_max records, read committed; waits at most wait_ms and only when nothing is there.
+
+        owned: False for followed partitions, and hardly a record of the others: those are kept for a later call.
+        """
 
     def at_end(self, partition: Partition) -> bool:
         """True when everything that the broker was known to hold has been given by poll(): the partition is idle, not slow."""
+
+    def lag(self, partition: Partition) -> int:
+        """Records of an owned partition between what was given and where the broker was last known to end; 0 while that is unknown."""
 
     def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Offset after the last record a read-committed reader can reach now (asked of the broker)."""

@@ -203,7 +203,7 @@ class Worker:
     def _poll(self, wait_ms: int) -> list[Fetched]:
         """Read; wait only where nothing else can be done."""
         if self._ready or self.flow.in_flight() or self.restoring:
-            return self.transport.poll(self._read_size.rows_max, 0)
+            return self.transport.poll(self._read_size.rows_max, 0, owned=self.flow.wants(self._read_size.rows_max, self.transport.lag))
         if self._committer.open:
             return self.transport.poll(self._read_size.rows_max, min(wait_ms, END_WAIT_MS) if self.transport.sends_on else 0)
         began = self._clock()

@@ -53,6 +53,11 @@ class Places:
         place = self._places[partition]
         return 0 <= place.end <= place.offset
 
+    def lag(self, partition: Partition) -> int:
+        """Records from where it is read to the high watermark; 0 for what is not read."""
+        place = self._places.get(partition)
+        return 0 if place is None else max(self._broker.log(partition).high - place.offset, 0)
+
     def take(self, rows_max: int) -> list[Fetched]:
         """At most rows_max records; with slow fetches in another order, fewer, or none yet."""
         given = []

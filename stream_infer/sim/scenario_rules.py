@@ -14,7 +14,7 @@ from stream_infer.records import Numbers, Text
 RULES = """
 name: sim-rules
 format: 1
-limits: {rows_in_flight_max: 100, wait_ms_max: 50}
+limits: {rows_in_flight_max: 20, wait_ms_max: 50}
 streams:
   payments: {topic: rules-payments, schema: payment, key: card, id: payment, event_time: at_ms, partitions: 2}
   scores:   {topic: rules-scores, partitions: 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 CARDS = """
 name: sim-cards
 format: 1
-limits: {rows_in_flight_max: 100, wait_ms_max: 50}
+limits: {rows_in_flight_max: 20, wait_ms_max: 50}
 streams:
   payments: {topic: cards-payments, schema: payment, key: card, id: payment, event_time: at_ms, partitions: 3}
   cards:    {topic: cards-cards, schema: card, key: card, event_time: at_ms, partitions: 3, compacted: true}

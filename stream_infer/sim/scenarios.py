@@ -116,7 +116,7 @@ def _cards(chance: Chance, count: int) -> list[Event]:
 FLIGHTS = """
 name: sim-flights
 format: 1
-limits: {rows_in_flight_max: 100, wait_ms_max: 50}
+limits: {rows_in_flight_max: 20, wait_ms_max: 50}
 streams:
   scheduled:
     topic: flights-scheduled
@@ -212,7 +212,7 @@ def _flights(chance: Chance, count: int) -> list[Event]:
 SHOPS = """
 name: sim-shops
 format: 1
-limits: {rows_in_flight_max: 100, wait_ms_max: 50}
+limits: {rows_in_flight_max: 20, wait_ms_max: 50}
 streams:
   payments: {topic: shops-payments, schema: payment, key: card, id: payment, event_time: at_ms, partitions: 2}
   cards:    {topic: shops-cards, schema: card, key: card, event_time: at_ms, partitions: 2, compacted: true}

@@ -116,18 +116,22 @@ class SimTransport:
         for places in (self._read, self._followed):
             places.resume(partitions)
 
-    def poll(self, rows_max: int, wait_ms: int) -> list[Fetched]:  # noqa: ARG002 — nothing can arrive while we wait
+    def poll(self, rows_max: int, wait_ms: int, *, owned: bool = True) -> list[Fetched]:  # noqa: ARG002 — nothing arrives while we wait
         """What is there, followed partitions first. Ownership is told inside."""
         self._must_live()
         if self._ownership is not None:
             self._serve_group(self._ownership)
         followed = self._followed.take(rows_max)
-        return followed + self._read.take(max(rows_max - sum(map(len, followed)), rows_max // 2, 1))
+        return followed + self._read.take(max(rows_max - sum(map(len, followed)), rows_max // 2, 1) if owned else 0)
 
     def at_end(self, partition: Partition) -> bool:
         """True when everything that the broker was known to hold has been given (by both, when owned and followed)."""
         readers = [places for places in (self._read, self._followed) if partition in places]
         return bool(readers) and all(places.at_end(partition) for places in readers)
+
+    def lag(self, partition: Partition) -> int:
+        """Records of an owned partition between what was given and the high watermark; markers count as records."""
+        return self._read.lag(partition)
 
     def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Last stable offsets."""

@@ -106,6 +106,34 @@ def test_a_paused_partition_gives_nothing_and_loses_nothing(cluster: Cluster) ->
     assert [v for _, _, v in rows_of(rest)] == [b"%d" % n for n in range(20)] + [b"late"]
 
 
+def test_what_is_not_asked_for_stays_where_it_is_while_the_group_and_the_followed_are_served(cluster: Cluster) -> None:
+    topic, other = cluster.topic("t"), cluster.topic("other")
+    cluster.append(topic, [(b"k", b"%d" % n) for n in range(500)])
+    cluster.append(other, [(b"k", b"%d" % n) for n in range(5)])
+    transport, owner = cluster.transport(), Recorder()
+    transport.join([topic], owner)
+    while not owner.owned:
+        transport.poll(1000, 0, owned=False)
+        cluster.let_pass(10)
+    transport.seek((topic, 0), 0)
+    transport.follow((other, 0), 0)
+    polls, found = 0, []
+    while transport.lag((topic, 0)) == 0 or not transport.at_end((other, 0)):
+        found += transport.poll(1000, 0, owned=False)
+        polls += 1
+        assert polls < 3000, "it never came"
+        cluster.let_pass(10)
+    kept = transport.lag((topic, 0))
+    rest = until(lambda: transport.at_end((topic, 0)), transport, cluster=cluster)
+
+    assert [o for f in found if f.topic == other for o in f.offsets.tolist()] == list(range(5))
+    early = [o for f in found if f.topic == topic for o in f.offsets.tolist()]
+    assert len(early) <= polls, "no more than one a call comes along"
+    assert kept == 500 - len(early)
+    assert early + [o for f in rest for o in f.offsets.tolist()] == list(range(500))
+    assert transport.lag((topic, 0)) == 0
+
+
 def test_a_pause_in_the_middle_goes_on_where_it_stopped(cluster: Cluster) -> None:
     topic, transport = cluster.topic("t"), cluster.transport()
     cluster.append(topic, [(b"k", b"%d" % n) for n in range(100)])

@@ -219,14 +219,13 @@ def test_at_least_once_a_worker_that_dies_while_it_writes_loses_nothing() -> Non
 
 
 def test_reading_goes_on_after_an_abort_in_spite_of_a_pause() -> None:
-    pay = Pay(plan_of(limits="{rows_in_flight_max: 1000, wait_ms_max: 20}"))
+    pay = Pay(plan_of(limits="{rows_in_flight_max: 1000, wait_ms_max: 20}", partitions=2))
     worker = pay.worker(chunk_rows_max=10)
-    sent = 0
-    while not worker.flow._paused:
-        pay.send("payments", *(payment(n, at_ms=n) for n in range(sent, sent + 100)))
+    sent = 5_001
+    pay.send("payments", *(payment(n, card="a", at_ms=n) for n in range(sent - 1)), payment(sent - 1, card="d"))  # of partitions 0 and 1
+    while not len(worker.flow.room):
         pay.step(worker, times=1)
-        sent += 100
-        assert sent < 10_000, "it never paused"
+        assert pay.broker.now_ms < 10_000, "it never paused"
     pay.broker.fail_next_commit("pay.0", "aborted")
     pay.settle(worker, done=lambda: worker.pace.aborts == 1)
     pay.settle(worker, done=lambda: len(set(pay.ids())) == sent)

@@ -6,6 +6,7 @@ from stream_infer.sim.forwarding import SimForwarder
 from tests.support_flow import Pay, payment, plan_of
 
 ROOM = 1000  # of one partition, the least that flow gives
+CARDS = "a", "d"  # of partitions 0 and 1 of two
 TOLD = """
 models:
   probe: {kind: linear, artifact: none.safetensors, inputs: [amount, {name: known, missing: 0}]}
@@ -25,12 +26,46 @@ def test_while_a_model_stands_still_no_more_is_read_than_there_is_room_for() -> 
     forwarder.held = True
     pay.step(worker, times=40)
 
-    assert worker.flow.paused() == 1
-    assert worker.flow.buffered() <= 2 * ROOM  # what was there, and one read of as many
+    assert worker.flow.room.waiting() <= ROOM
+    assert len(worker.flow.room) == 0, "nobody else needs what comes after it: it may stay where it is"
 
     forwarder.held = False
     pay.settle(worker, done=lambda: worker.stats.rows_answered == 20_000 and worker.settled())
     assert pay.ids() == [f"p{number}" for number in range(20_000)]
+
+
+def test_a_backlog_is_paused_for_the_sake_of_a_partition_behind_it() -> None:
+    pay = Pay(plan_of(limits="{wait_ms_max: 20, rows_in_flight_max: 1000}", partitions=2))
+    first, second = CARDS
+    pay.send("payments", *(payment(number, card=first) for number in range(20_000)), payment(20_000, card=second))
+    worker = pay.worker()
+    forwarder = SimForwarder(pay.models, lambda _: 0)
+    worker._forwarder = forwarder
+    forwarder.held = True
+    pay.step(worker, times=10)
+
+    assert len(worker.flow.room) == 1
+    assert worker.transport.lag(("payments", 1)) == 0, "the one row behind 20,000 is to be read"
+    assert worker.flow.room.waiting() <= 2 * ROOM + 1  # what was there, one read of as many, and that row
+
+    forwarder.held = False
+    pay.settle(worker, done=lambda: worker.stats.rows_answered == 20_001 and worker.settled())
+    assert sorted(pay.ids()) == sorted(f"p{number}" for number in range(20_001))
+
+
+def test_a_partition_without_records_keeps_nobody_reading() -> None:
+    """Its task has nothing to do, and never will: that is no reason to go on reading the other one."""
+    pay = Pay(plan_of(limits="{wait_ms_max: 20, rows_in_flight_max: 1000}", partitions=2))
+    pay.send("payments", *(payment(number, card=CARDS[0]) for number in range(20_000)))
+    worker = pay.worker()
+    forwarder = SimForwarder(pay.models, lambda _: 0)
+    worker._forwarder = forwarder
+    forwarder.held = True
+    pay.step(worker, times=40)
+
+    assert worker.flow.room.lacking(pay.broker.now_ms) == {("payments", 1)}
+    assert worker.flow.room.waiting() <= ROOM
+    assert len(worker.flow.room) == 0
 
 
 def test_a_run_of_many_rows_with_little_room_comes_to_its_end() -> None:
