@@ -18,6 +18,7 @@ from stream_infer.codec.schema import parse_schema
 from stream_infer.errors import Fenced
 from stream_infer.flow.flow import Mode
 from stream_infer.flow.notices import TaskId
+from stream_infer.flow.task import Task
 from stream_infer.flow.versions import statics
 from stream_infer.flow.work import Work
 from stream_infer.flow.worker import Worker
@@ -244,7 +245,9 @@ class World:
     def _close(self) -> None:
         """Everyone stops in good order; what they hold can still be looked at."""
         self.broker.slow_fetch_share = 0.0
-        self.works = {task.id: task.work for process in self.processes for task in process.flow.tasks.values()}
+        # A process that stood still may not know yet that another has finished its task: those that have come last, and count.
+        held = [(self._has_finished(process, task), task) for process in self.processes for task in process.flow.tasks.values()]
+        self.works = {task.id: task.work for _, task in sorted(held, key=lambda found: found[0])}
         for process in self.processes:
             process.transport.before, process.forwarder.held_until, process.caller.held_until = None, 0, 0
             with suppress(Fenced):  # stood still for too long before it was done: nothing of it counts
@@ -330,10 +333,9 @@ class World:
         return [(section.name, partition) for section in self.plan.sections for partition in range(section.partitions)]
 
     def _finished(self) -> bool:
-        done = {
-            task
-            for process in self.processes
-            for task, found in process.flow.tasks.items()
-            if not process.asleep and process.worker.settled() and found.finished()
-        }
+        held = [(process, task) for process in self.processes for task in process.flow.tasks.values() if not process.asleep]
+        done = {task.id for process, task in held if self._has_finished(process, task)}
         return all(task in done for task in self.tasks())
+
+    def _has_finished(self, process: Process, task: Task) -> bool:
+        return process.worker.settled() and task.finished()

@@ -66,6 +66,11 @@ def test_the_same_where_members_give_back_only_what_moves(name: str, seed: int) 
     assert judge(run(name, seed, deterministic=False, by_change=True)) == []
 
 
+def test_who_stood_still_while_others_finished_its_tasks_does_not_speak_for_them() -> None:
+    """In this storm a process still holds the task that learns, halfway through, when another one has come to the end."""
+    assert judge(run("flights", 156, events=400)) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seeds", range(100, 400, 20))
