@@ -98,7 +98,8 @@ def _work_through(
         carry_out(flow.attach(flow.make_task((section.name, partition))))
     try:
         while not flow.finished():
-            fetched = transport.poll(POLL_ROWS_MAX, 0 if flow.ready() else 20) if flow.wants(POLL_ROWS_MAX) else []
+            wanted = flow.wants(POLL_ROWS_MAX, lambda _: 1)  # of all that is followed there may be more
+            fetched = transport.poll(POLL_ROWS_MAX, 0 if flow.ready() else 20) if wanted else []
             for batch in fetched:
                 carry_out(flow.handle(Read(batch)))
             at_end = frozenset(p for p in ends if transport.at_end(p))

@@ -308,12 +308,9 @@ class Flow:
         """Where the users' logs end (deterministic runs)."""
         return self._mode.ends or {}
 
-    def wants(self, rows: int, lag: Callable[[Partition], int] | None = None) -> bool:
-        """Whether so many rows more should be read now: there is room, or a task has nothing to do and its partitions have records.
-
-        lag: how many a partition has; without it, some are taken to be there.
-        """
-        return self.room.holds(rows) or any(lag is None or lag(p) > 0 for p in self.room.lacking(self._now))
+    def wants(self, rows: int, lag: Callable[[Partition], int]) -> bool:
+        """Whether so many rows more should be read now. lag: records of a partition that are there, as far as is known."""
+        return self.room.wants(rows, self._now, lag)
 
 
 def _asked(step: DecideStep, graph: Graph) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:

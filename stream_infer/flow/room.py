@@ -7,11 +7,14 @@ So partitions are paused only for others' sake: when no room is left and records
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from stream_infer.flow.commands import Command, Pause, Resume
 from stream_infer.flow.task import Task
 from stream_infer.flow.transport import Partition
+
+# The client fetches nothing more while it holds so much of one partition, so nobody hears of what comes to the others.
+SHUT_MS_MAX = 500
 
 
 class Room:
@@ -24,6 +27,7 @@ class Room:
     def __init__(self, rows_max: int, share_min: int, readers: Mapping[Partition, list[Task]]) -> None:
         self._rows_max, self._share_min, self._readers = rows_max, share_min, readers
         self._paused: set[Partition] = set()
+        self._shut_at: int | None = None  # since when nothing was wanted
 
     def __len__(self) -> int:
         """How many partitions wait for room."""
@@ -33,14 +37,19 @@ class Room:
         """Rows read and not worked on, over all tasks."""
         return sum(task.buffered(partition) for partition, tasks in self._readers.items() for task in tasks)
 
-    def holds(self, rows: int) -> bool:
-        """Whether there is room for so many rows more."""
-        return self.waiting() + rows <= self._rows_max
+    def wants(self, rows: int, now: int, lag: Callable[[Partition], int]) -> bool:
+        """Whether so many rows more should be read: there is room, or a task has nothing to do and there may be records for it.
 
-    def lacking(self, now: int) -> set[Partition]:
-        """Partitions whose records would give work to a task that has none."""
-        tasks = {task.id: task for tasks in self._readers.values() for task in tasks}
-        return {p for task in tasks.values() if not (task.full or task.merge.chunk_waits(now)) for p in task.inputs()}
+        lag: how many of a partition there are, as far as is known. A task without work is given a read now and then, whatever is known.
+        """
+        if self.waiting() + rows <= self._rows_max:
+            self._shut_at = None
+            return True
+        lacking = {p for task in self._tasks() if not (task.full or task.merge.chunk_waits(now)) for p in task.inputs()}
+        since = now if self._shut_at is None else self._shut_at
+        wanted = any(lag(p) > 0 for p in lacking) or (bool(lacking) and now - since >= SHUT_MS_MAX)
+        self._shut_at = None if wanted else since
+        return wanted
 
     def pause(self, partition: Partition) -> list[Command]:
         """Read no more of a partition that has its share of the room, once no room is left, unless a task cannot go on without it."""
@@ -73,5 +82,7 @@ class Room:
 
     def _limiting(self) -> set[Partition]:
         """Partitions that some task cannot go on without, whatever else waits there."""
-        tasks = {task.id: task for tasks in self._readers.values() for task in tasks}
-        return {p for task in tasks.values() if not task.full and (p := task.limiting()) is not None}
+        return {p for task in self._tasks() if not task.full and (p := task.limiting()) is not None}
+
+    def _tasks(self) -> Iterable[Task]:
+        return {task.id: task for tasks in self._readers.values() for task in tasks}.values()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from stream_infer.flow.room import SHUT_MS_MAX
+from stream_infer.flow.transport import Partition
 from stream_infer.sim.forwarding import SimForwarder
+from stream_infer.sim.transport import SimTransport
 from tests.support_flow import Pay, payment, plan_of
 
 ROOM = 1000  # of one partition, the least that flow gives
@@ -63,9 +66,31 @@ def test_a_partition_without_records_keeps_nobody_reading() -> None:
     forwarder.held = True
     pay.step(worker, times=40)
 
-    assert worker.flow.room.lacking(pay.broker.now_ms) == {("payments", 1)}
     assert worker.flow.room.waiting() <= ROOM
     assert len(worker.flow.room) == 0
+
+
+class Stale(SimTransport):
+    """A client that is full of one partition: it fetches nothing of the others, and knows of nothing that came to them."""
+
+    def lag(self, partition: Partition) -> int:
+        return 0
+
+
+def test_records_that_nobody_knows_of_do_not_wait_for_a_model_that_stands_still() -> None:
+    pay = Pay(plan_of(limits="{wait_ms_max: 20, rows_in_flight_max: 1000}", partitions=2))
+    pay.send("payments", *(payment(number, card=CARDS[0]) for number in range(20_000)), payment(20_000, card=CARDS[1]))
+    worker = pay.worker(transport=Stale)
+    forwarder = SimForwarder(pay.models, lambda _: 0)
+    worker._forwarder = forwarder
+    forwarder.held = True
+    pay.step(worker, times=10)
+    assert SimTransport.lag(worker.transport, ("payments", 1)) == 1
+    pay.step(worker, times=3 * SHUT_MS_MAX // 10)
+
+    assert SimTransport.lag(worker.transport, ("payments", 1)) == 0
+    assert len(worker.flow.room) == 1
+    assert worker.flow.room.waiting() <= 2 * ROOM + 1
 
 
 def test_a_run_of_many_rows_with_little_room_comes_to_its_end() -> None:
