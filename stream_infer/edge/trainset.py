@@ -26,6 +26,7 @@ from stream_infer.flow.flow import Flow, Mode
 from stream_infer.flow.notices import Read, Tick
 from stream_infer.flow.ports import Answerer
 from stream_infer.flow.read_size import POLL_ROWS_MAX
+from stream_infer.flow.room import unknown_lag
 from stream_infer.flow.work import Work
 from stream_infer.records import Floats, Numbers, Text, concat_columns
 from stream_infer.topology.plan import DecideStep, Plan, SectionPlan
@@ -98,7 +99,7 @@ def _work_through(
         carry_out(flow.attach(flow.make_task((section.name, partition))))
     try:
         while not flow.finished():
-            wanted = flow.wants(POLL_ROWS_MAX, lambda _: 1)  # of all that is followed there may be more
+            wanted = flow.wants(POLL_ROWS_MAX, unknown_lag)
             fetched = transport.poll(POLL_ROWS_MAX, 0 if flow.ready() else 20) if wanted else []
             for batch in fetched:
                 carry_out(flow.handle(Read(batch)))

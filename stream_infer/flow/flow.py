@@ -76,7 +76,7 @@ class Flow:
         self._job = 0
         self._now = 0
         self._readers: dict[Partition, list[Task]] = {}
-        self.room = Room(plan.rows_in_flight_max, mode.room_rows_min, self._readers)
+        self.room = Room(plan.rows_in_flight_max, mode.room_rows_min, self.tasks, self._readers)
         self.draining = False  # a commit is due: no chunk begins until Committed
         deciding = [(section.name, step) for section in plan.sections for step in section.steps if isinstance(step, DecideStep)]
         self._deadlines = {name: step for name, step in deciding if step.deadline is not None}

@@ -27,6 +27,7 @@ from stream_infer.flow.read_size import POLL_ROWS_MAX
 from stream_infer.flow.recorded import Cuts, check_chain
 from stream_infer.flow.recutting import Recut
 from stream_infer.flow.replaying import Again, Fixed, Replaying
+from stream_infer.flow.room import unknown_lag
 from stream_infer.flow.task import Task
 from stream_infer.flow.transport import Logs, Partition
 from stream_infer.flow.versions import statics
@@ -130,7 +131,7 @@ class Rerun:
         read = idle = 0
         while not self._through():
             batches = self._take_between()
-            if self._flow.wants(POLL_ROWS_MAX, _some):
+            if self._flow.wants(POLL_ROWS_MAX, unknown_lag):
                 batches += self._logs.poll(POLL_ROWS_MAX, 0 if self._flow.ready() or batches else POLL_WAIT_MS)
             for fetched in batches:
                 read += len(fetched)
@@ -265,8 +266,3 @@ def _as_it_was(matrix: Matrix, at: int, rows: int) -> Matrix:
     whole = np.zeros((rows, matrix.shape[1]), dtype=matrix.dtype)
     whole[at : at + len(matrix)] = matrix
     return whole
-
-
-def _some(_: Partition) -> int:
-    """Of each partition there may be more: only reading tells."""
-    return 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from stream_infer.flow.commands import Command, Pause, Resume
+from stream_infer.flow.notices import TaskId
 from stream_infer.flow.task import Task
 from stream_infer.flow.transport import Partition
 
@@ -21,11 +22,11 @@ class Room:
     """What waits of each partition, and which are paused.
 
     rows_max: the topology's limit. share_min: so many rows of a partition may wait at a task even if the limit, shared out, is less.
-    readers: the tasks that read each partition, as it stands at any time.
+    tasks: all there are, and readers: those that read each partition, as it stands at any time.
     """
 
-    def __init__(self, rows_max: int, share_min: int, readers: Mapping[Partition, list[Task]]) -> None:
-        self._rows_max, self._share_min, self._readers = rows_max, share_min, readers
+    def __init__(self, rows_max: int, share_min: int, tasks: Mapping[TaskId, Task], readers: Mapping[Partition, list[Task]]) -> None:
+        self._rows_max, self._share_min, self._tasks, self._readers = rows_max, share_min, tasks, readers
         self._paused: set[Partition] = set()
         self._shut_at: int | None = None  # since when nothing was wanted
 
@@ -35,7 +36,7 @@ class Room:
 
     def waiting(self) -> int:
         """Rows read and not worked on, over all tasks."""
-        return sum(task.buffered(partition) for partition, tasks in self._readers.items() for task in tasks)
+        return sum(task.buffered(partition) for task in self._tasks.values() for partition in task.inputs())
 
     def wants(self, rows: int, now: int, lag: Callable[[Partition], int]) -> bool:
         """Whether so many rows more should be read: there is room, or a task has nothing to do and there may be records for it.
@@ -45,7 +46,7 @@ class Room:
         if self.waiting() + rows <= self._rows_max:
             self._shut_at = None
             return True
-        lacking = {p for task in self._tasks() if not (task.full or task.merge.chunk_waits(now)) for p in task.inputs()}
+        lacking = {p for task in self._tasks.values() if not (task.full or task.merge.chunk_waits(now)) for p in task.inputs()}
         since = now if self._shut_at is None else self._shut_at
         wanted = any(lag(p) > 0 for p in lacking) or (bool(lacking) and now - since >= SHUT_MS_MAX)
         self._shut_at = None if wanted else since
@@ -82,7 +83,9 @@ class Room:
 
     def _limiting(self) -> set[Partition]:
         """Partitions that some task cannot go on without, whatever else waits there."""
-        return {p for task in self._tasks() if not task.full and (p := task.limiting()) is not None}
+        return {p for task in self._tasks.values() if not task.full and (p := task.limiting()) is not None}
 
-    def _tasks(self) -> Iterable[Task]:
-        return {task.id: task for tasks in self._readers.values() for task in tasks}.values()
+
+def unknown_lag(_: Partition) -> int:
+    """A lag for who cannot know what is there: of each partition there may be more."""
+    return 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stream_infer.flow.room import SHUT_MS_MAX
 from stream_infer.flow.transport import Partition
+from stream_infer.flow.worker import Worker
 from stream_infer.sim.forwarding import SimForwarder
 from stream_infer.sim.transport import SimTransport
 from tests.support_flow import Pay, payment, plan_of
@@ -20,13 +23,17 @@ stages:
 """
 
 
+def stands_still(pay: Pay, **settings: Any) -> tuple[Worker, SimForwarder]:
+    """A worker whose models do not answer until its forwarder is let go on."""
+    worker, forwarder = pay.worker(**settings), SimForwarder(pay.models, lambda _: 0)
+    worker._forwarder, forwarder.held = forwarder, True
+    return worker, forwarder
+
+
 def test_while_a_model_stands_still_no_more_is_read_than_there_is_room_for() -> None:
     pay = Pay(plan_of(limits="{wait_ms_max: 20, rows_in_flight_max: 1000}"))
     pay.send("payments", *(payment(number) for number in range(20_000)))
-    forwarder = SimForwarder(pay.models, lambda _: 0)
-    worker = pay.worker()
-    worker._forwarder = forwarder
-    forwarder.held = True
+    worker, forwarder = stands_still(pay)
     pay.step(worker, times=40)
 
     assert worker.flow.room.waiting() <= ROOM
@@ -41,10 +48,7 @@ def test_a_backlog_is_paused_for_the_sake_of_a_partition_behind_it() -> None:
     pay = Pay(plan_of(limits="{wait_ms_max: 20, rows_in_flight_max: 1000}", partitions=2))
     first, second = CARDS
     pay.send("payments", *(payment(number, card=first) for number in range(20_000)), payment(20_000, card=second))
-    worker = pay.worker()
-    forwarder = SimForwarder(pay.models, lambda _: 0)
-    worker._forwarder = forwarder
-    forwarder.held = True
+    worker, forwarder = stands_still(pay)
     pay.step(worker, times=10)
 
     assert len(worker.flow.room) == 1
@@ -60,10 +64,7 @@ def test_a_partition_without_records_keeps_nobody_reading() -> None:
     """Its task has nothing to do, and never will: that is no reason to go on reading the other one."""
     pay = Pay(plan_of(limits="{wait_ms_max: 20, rows_in_flight_max: 1000}", partitions=2))
     pay.send("payments", *(payment(number, card=CARDS[0]) for number in range(20_000)))
-    worker = pay.worker()
-    forwarder = SimForwarder(pay.models, lambda _: 0)
-    worker._forwarder = forwarder
-    forwarder.held = True
+    worker, _ = stands_still(pay)
     pay.step(worker, times=40)
 
     assert worker.flow.room.waiting() <= ROOM
@@ -80,10 +81,7 @@ class Stale(SimTransport):
 def test_records_that_nobody_knows_of_do_not_wait_for_a_model_that_stands_still() -> None:
     pay = Pay(plan_of(limits="{wait_ms_max: 20, rows_in_flight_max: 1000}", partitions=2))
     pay.send("payments", *(payment(number, card=CARDS[0]) for number in range(20_000)), payment(20_000, card=CARDS[1]))
-    worker = pay.worker(transport=Stale)
-    forwarder = SimForwarder(pay.models, lambda _: 0)
-    worker._forwarder = forwarder
-    forwarder.held = True
+    worker, _ = stands_still(pay, transport=Stale)
     pay.step(worker, times=10)
     assert SimTransport.lag(worker.transport, ("payments", 1)) == 1
     pay.step(worker, times=3 * SHUT_MS_MAX // 10)
