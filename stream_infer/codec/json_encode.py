@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from stream_infer.codec.columns_check import checked, symbol_indices
-from stream_infer.codec.json_write import BARE, LIST, QUOTED, mark_odd_texts, split_items, write_objects
+from stream_infer.codec.json_write import BARE, LIST, QUOTED, copy_plain_texts, mark_odd_texts, split_items, write_objects
 from stream_infer.codec.odd_rows import replace_rows
 from stream_infer.codec.schema import FieldSchema, RecordSchema
 from stream_infer.records import Bools, Bytes, Column, Ints, Lists, Numbers, Rejected, Text, copy_spans, plain, sealed
@@ -33,6 +33,7 @@ class JsonEncoder:
             form = {"string": QUOTED, "enum": QUOTED, "bytes": QUOTED, "fixed": QUOTED, "array": LIST}.get(field.kind, BARE)
             line[:] = form, self._planes, self._planes + 2 if field.nullable else 0
             self._planes += 2 + field.nullable
+        self._are_plain = True  # texts were so far: then they are copied before anybody has looked whether they can stand as they are
 
     def refused(self, columns: Mapping[str, Column]) -> Rejected:
         """The rows that JSON cannot hold: NaN or infinity in a field that is not nullable, or in a list."""
@@ -56,8 +57,18 @@ class JsonEncoder:
         refused = self._refused(ready, rows)
         if refused:
             raise ValueError(f"row {refused.index[0]}, {refused.reason[0]}")
-        planes = np.empty((self._planes, rows), dtype=np.int64)
         texts = [_text(field, column) for field, column in zip(self.schema.fields, ready, strict=True)]
+        written = self._laid_out(ready, texts, rows, prefix) if self._are_plain else None
+        if written is None:
+            right = [_escaped(text) if field.kind == "string" else text for field, text in zip(self.schema.fields, texts, strict=True)]
+            self._are_plain = all(one is other for one, other in zip(texts, right, strict=True))
+            written = self._laid_out(ready, right, rows, prefix, as_they_are=False)
+            assert written is not None  # nobody looked
+        return written
+
+    def _laid_out(self, ready: list[Column], texts: list[Text], rows: int, prefix: bytes, *, as_they_are: bool = True) -> Text | None:
+        """The records. as_they_are: no text has been looked at; None when one cannot stand so."""
+        planes = np.empty((self._planes, rows), dtype=np.int64)
         for (_, plane, mask), text, column in zip(self._lines.tolist(), texts, ready, strict=True):
             planes[plane] = text.size
             if mask:
@@ -68,7 +79,13 @@ class JsonEncoder:
         if rows and not len(blob):
             raise ValueError(f"schema {self.schema.name}: a text or list of negative size")
         for field, plane, text in zip(self.schema.fields, self._lines[:, 1].tolist(), texts, strict=True):
-            wrong = copy_spans(1, sealed(text.blob), plain(text.start), planes[plane], blob, planes[plane + 1])
+            source, first, size, into = sealed(text.blob), plain(text.start), planes[plane], planes[plane + 1]
+            if as_they_are and field.kind == "string":
+                wrong, odd = copy_plain_texts(source, first, size, blob, into)
+                if odd:
+                    return None
+            else:
+                wrong = copy_spans(1, source, first, size, blob, into)
             if wrong >= 0:
                 raise ValueError(f"field {field.name}: row {wrong} points outside of its block")
         spans = planes[:2].copy()
@@ -117,7 +134,7 @@ def _text(field: FieldSchema, column: Column) -> Text:
         symbol_indices(field, column)  # raises for a text that is no symbol
     elif field.kind in {"bytes", "fixed"}:
         return Text.of(None if raw is None else binascii.b2a_base64(raw, newline=False) for raw in column.raw())
-    return _escaped(column)
+    return column
 
 
 def _written(values: NDArray[np.generic]) -> tuple[Bytes, Ints, Ints]:

@@ -97,10 +97,19 @@ def test_rows_are_written_byte_for_byte_as_orjson_writes_them(rows: list[dict[st
 def test_texts_with_any_byte_at_any_place_are_written_as_orjson_writes_them(size: int, behind: int) -> None:
     """behind: bytes of the block that follow the text and are none of its business."""
     encoder = JsonEncoder(parse_schema('{"type": "record", "name": "T", "fields": [{"name": "t", "type": "string"}]}'))
-    for place in range(size):
-        texts = ["x" * place + chr(code) + "x" * (size - place - 1) for code in (0, 31, 32, 33, 34, 91, 92, 93, 127, 128, 255)]
+
+    def written(texts: list[str]) -> None:
         column = Text.of([*texts, '"' * behind]).take(np.arange(len(texts)))
         assert encoder.encode({"t": column}).raw() == [orjson.dumps({"t": text}) for text in texts]
+
+    codes = (0, 31, 32, 33, 34, 91, 92, 93, 127, 128, 255)
+    for place in range(size):
+        texts = ["x" * place + chr(code) + "x" * (size - place - 1) for code in codes]
+        written(texts)
+        for text in texts:  # each after one that needs no look, so that it is found while it is copied; then looked at before
+            written(["plain"])
+            written(["plain", text, "x" * size])
+            written(["plain", text, "x" * size])
 
 
 def test_spans_outside_of_their_block_are_not_written() -> None:
