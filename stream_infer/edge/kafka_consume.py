@@ -244,7 +244,7 @@ class Reader:
         """The same of the inbox. Nothing after a move: what is there may be of where we stood before."""
         if self._inbox is None or (self._moves and not self._by_change) or rows_max <= 0:
             return [], False
-        fetched, heard = self._inbox.take(rows_max, wait_ms)
+        fetched, heard = self._inbox.take(rows_max, wait_ms, self._paused)
         for partition, offset, error in heard:
             self._note(partition, offset, error)
         return [batch for batch in fetched if self._accepts(batch)], bool(fetched or heard)

@@ -51,6 +51,29 @@ def sort(messages: Ints, count: int, group: Ints, groups: NDArray[np.int64]) -> 
 
 
 @jit
+def runs(messages: Ints) -> Ints:
+    """Where runs of messages of one partition begin: int64[number of runs]."""
+    starts = np.empty(len(messages), np.int64)
+    known = 0
+    topic = number = -1
+    for row in range(len(messages)):
+        message = messages[row]
+        own_topic, own_number = long_at(message + RKT), long_at(message + PARTITION) & LOW
+        if own_topic != topic or own_number != number:
+            topic, number = own_topic, own_number
+            starts[known] = row
+            known += 1
+    return starts[:known]
+
+
+@jit
+def let_go(messages: Ints, destroy: int) -> None:
+    """The end of messages that nobody wants. destroy: the place of librdkafka's function."""
+    for message in messages:
+        c_call(destroy, (message,))
+
+
+@jit
 def fill(
     messages: Ints,
     count: int,

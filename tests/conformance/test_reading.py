@@ -87,6 +87,41 @@ def test_seeking_back_and_forth_in_the_middle_never_mixes_places(cluster: Cluste
                 expected[f.topic, f.partition] += len(f)
 
 
+def test_pauses_and_seeks_in_a_backlog_of_many_partitions_mix_nothing(cluster: Cluster) -> None:
+    topics = [cluster.topic(name, 3) for name in ("events", "labels")]
+    partitions = [(topic, number) for topic in topics for number in range(3)]
+    for topic, number in partitions:
+        cluster.append(topic, [(b"k", b"%d" % n) for n in range(300)], partition=number)
+    transport, owner = cluster.transport(), Recorder()
+    transport.join(topics, owner)
+    until(lambda: len(owner.owned) == len(partitions), transport, cluster=cluster)
+    rng = np.random.default_rng(2)
+    expected: dict[Partition, int] = {}
+    paused: set[Partition] = set()
+    for turn in range(150):
+        one = partitions[int(rng.integers(len(partitions)))]
+        act = "seek" if turn < len(partitions) else rng.choice(["seek", "pause", "resume", "read", "read", "read"])
+        if act == "seek":
+            one = partitions[turn] if turn < len(partitions) else one
+            expected[one] = int(rng.integers(0, 200)) if turn >= len(partitions) else 0
+            transport.seek(one, expected[one])
+        elif act == "pause":
+            transport.pause([one])
+            paused.add(one)
+        elif act == "resume":
+            transport.resume(sorted(paused))
+            paused.clear()
+        for f in transport.poll(int(rng.integers(1, 40)), 20 if act == "read" else 0):
+            assert (f.topic, f.partition) not in paused
+            assert f.offsets.tolist() == list(range(expected[f.topic, f.partition], expected[f.topic, f.partition] + len(f)))
+            expected[f.topic, f.partition] += len(f)
+    transport.resume(sorted(paused))
+    for f in until(lambda: all(map(transport.at_end, partitions)), transport, cluster=cluster):
+        assert f.offsets.tolist() == list(range(expected[f.topic, f.partition], expected[f.topic, f.partition] + len(f)))
+        expected[f.topic, f.partition] += len(f)
+    assert set(expected.values()) == {300}
+
+
 def test_a_paused_partition_gives_nothing_and_loses_nothing(cluster: Cluster) -> None:
     topic = cluster.topic("t", 2)
     for number in (0, 1):
