@@ -16,3 +16,9 @@ def unplain_at(at: int) -> np.uint64:
     Eight at a time, in a word, a text of 8.4 kB took 0.67 µs to look through; so 0.25.
     """
     return below_at(at, _BLANK) | equal_at(at, _QUOTE) | equal_at(at, _ESCAPE)
+
+
+@part
+def is_unplain(byte: int) -> bool:
+    """The same of one byte: of a short text one by one is faster."""
+    return byte in (_QUOTE, _ESCAPE) or byte < 32 or byte > 127

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.codec.json_text import unplain_at
+from stream_infer.codec.json_text import is_unplain, unplain_at
 from stream_infer.jit import byte_at, copy, jit, part, place_of, put_byte, put_half
 from stream_infer.records import Bytes, Ints
 
 BARE, QUOTED, LIST = range(3)
-_QUOTE, _ESCAPE, _COMMA, _OPEN, _CLOSE = b'"\\,[]'
+_QUOTE, _COMMA, _OPEN, _CLOSE = b'",[]'
 _WIDE = 32  # bytes that are looked at at once
 _NULL = np.uint64(int.from_bytes(b"null", "little"))
 
@@ -49,8 +49,7 @@ def mark_odd_texts(blob: Bytes, start: Ints, size: Ints, odd: Bytes) -> int:
             odd[row] = (marks if left >= 32 else marks & np.uint64((1 << left) - 1)) != 0
             at += 32
         while at < stop and odd[row] == 0:
-            byte = byte_at(at)
-            odd[row] = byte == _QUOTE or byte == _ESCAPE or byte < 32 or byte > 127  # one by one is faster
+            odd[row] = is_unplain(byte_at(at))
             at += 1
         found += odd[row]
     return found
@@ -63,7 +62,7 @@ def _copy_text(to: int, at: int, size: int) -> bool:
         plain = True
         for place in range(size):
             byte = byte_at(at + place)
-            plain &= byte != _QUOTE and byte != _ESCAPE and 32 <= byte <= 127
+            plain &= not is_unplain(byte)
             put_byte(to + place, byte)
         return not plain
     odd = np.uint64(0)
