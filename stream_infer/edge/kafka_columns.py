@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message
 
+from stream_infer.flow.transport import Partition
 from stream_infer.records import Fetched, Ints, Text
 
-Partition = tuple[str, int]
 _second = itemgetter(1)
 # The accessors as plain functions: map() then calls C from C.
 _topic: Any = Message.topic

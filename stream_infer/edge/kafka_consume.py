@@ -20,10 +20,9 @@ from stream_infer.edge.kafka_errors import error_of, explained, is_passing, is_u
 from stream_infer.edge.kafka_native import Native, handle_of
 from stream_infer.edge.kafka_native_inbox import Inbox
 from stream_infer.errors import EnvironmentMissing
-from stream_infer.flow.transport import nothing
+from stream_infer.flow.transport import Partition, nothing
 from stream_infer.records import Fetched
 
-Partition = tuple[str, int]
 ASK_S = 10.0  # one question to the broker
 READ_ROWS = 4_000  # of a changelog at a time: some 5 ms of work between two looks at the group
 READ_WAIT_MS = 5

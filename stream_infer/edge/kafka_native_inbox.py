@@ -20,7 +20,8 @@ from confluent_kafka import KafkaError
 
 from stream_infer.edge import kafka_native_kernels as kernels
 from stream_infer.edge.kafka_native import Library
-from stream_infer.edge.kafka_native_shelves import Partition, Shelves
+from stream_infer.edge.kafka_native_shelves import Shelves, partition_of
+from stream_infer.flow.transport import Partition
 from stream_infer.records import Fetched, Ints, Text
 
 Heard = tuple[Partition, int, KafkaError]  # of a partition, at an offset
@@ -91,7 +92,7 @@ class Inbox:
         """
         self._say_again()
         if AHEAD_READS * rows_max > len(self._messages):
-            self._messages, self._group = np.empty((2, AHEAD_READS * rows_max), np.int64)
+            self._messages, self._group = np.empty(AHEAD_READS * rows_max, np.int64), np.empty(rows_max, np.int64)
             self._groups = np.empty((rows_max, kernels.GROUP_WIDTH), np.int64)
         ahead = self._shelves.count(skipped)
         count = self._pulled(AHEAD_READS * rows_max - ahead, 0 if ahead else wait_ms) if ahead < rows_max else 0
@@ -165,9 +166,8 @@ class Inbox:
         word = ctypes.c_int64.from_address
         low = ctypes.c_int32.from_address
         try:
-            topic = self._library.topic_name(word(message + kernels.RKT).value).decode()
             text = self._library.message_errstr(message).decode(errors="replace")
-            partition = (topic, low(message + kernels.PARTITION).value)
+            partition = partition_of(message, self._library.topic_name)
             return partition, word(message + kernels.OFFSET).value, KafkaError(low(message + kernels.ERR).value, text)
         finally:
             self._library.message_destroy(message)

@@ -11,9 +11,8 @@ import ctypes
 from collections.abc import Callable, Collection
 
 from stream_infer.edge import kafka_native_kernels as kernels
+from stream_infer.flow.transport import Partition
 from stream_infer.records import Ints
-
-Partition = tuple[str, int]
 
 
 class Shelves:
@@ -43,7 +42,7 @@ class Shelves:
         kept = messages.copy()
         begins = kernels.runs(kept)
         for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(kept)], strict=True):
-            partition = self._partition(int(kept[begin]))
+            partition = partition_of(int(kept[begin]), self._name_of)
             self._shelves.setdefault(partition[1], []).append((partition, kept[begin:end]))
         self._count += len(kept)
 
@@ -80,6 +79,8 @@ class Shelves:
             else:
                 del self._shelves[number]
 
-    def _partition(self, message: int) -> Partition:
-        topic = self._name_of(ctypes.c_int64.from_address(message + kernels.RKT).value)
-        return topic.decode(), ctypes.c_int32.from_address(message + kernels.PARTITION).value
+
+def partition_of(message: int, name_of: Callable[[int], bytes]) -> Partition:
+    """Whose a message is, by its place. name_of: as of Shelves."""
+    topic = name_of(ctypes.c_int64.from_address(message + kernels.RKT).value)
+    return topic.decode(), ctypes.c_int32.from_address(message + kernels.PARTITION).value

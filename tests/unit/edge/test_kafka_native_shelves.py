@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.edge.kafka_native_shelves import Partition, Shelves
+from stream_infer.edge.kafka_native_shelves import Shelves
+from stream_infer.flow.transport import Partition
 from tests.unit.edge.test_kafka_native_kernels import Message
 
 TOPICS = {4096: "events", 8192: "labels"}
