@@ -38,8 +38,8 @@ def absent(name: str) -> str | None:
     return f"gcc: {done.stderr.strip().splitlines()[0]}" if done.returncode else None
 
 
-def cases(work: str, fmt: str) -> list[Case]:
-    """work: transform | windows. Avro only: in C, JSON would measure a JSON parser."""
+def cases(work: str, fmt: str, commit_ms: int | None = None) -> list[Case]:
+    """work: transform | windows. Avro only: in C, JSON would measure a JSON parser. commit_ms: where it is not that of the other cases."""
     if fmt != "avro":
         return []
 
@@ -47,7 +47,8 @@ def cases(work: str, fmt: str) -> list[Case]:
         spec = json.loads(Path(given["BENCH_SPEC"]).read_text())
         return [str(spec["schema_in_id"]), str(spec["schema_out_id"]), work, repr(spec["bias"]), *map(repr, spec["weights"])]
 
-    return _both("floor", "C, librdkafka" + (", windows in arrays, no changelog" if work == "windows" else ""), rest)
+    title = "C, librdkafka" + (", windows in arrays, no changelog" if work == "windows" else "")
+    return _both("floor", title + (f", a commit every {commit_ms} ms" if commit_ms else ""), rest, commit_ms)
 
 
 def crayfish(wire: str, weights: Path) -> list[Case]:
@@ -55,12 +56,13 @@ def crayfish(wire: str, weights: Path) -> list[Case]:
     return _both("crayfish", "C, librdkafka", lambda _: ["json" if wire == "json" else "avro", str(weights)])
 
 
-def _both(name: str, title: str, rest: Callable[[Mapping[str, str]], list[str]]) -> list[Case]:
+def _both(name: str, title: str, rest: Callable[[Mapping[str, str]], list[str]], commit_ms: int | None = None) -> list[Case]:
     """With both guarantees. rest: the arguments behind those that all programs take."""
 
     def command(given: Mapping[str, str]) -> tuple[str, ...]:
         names = ("BOOTSTRAP", "IN", "OUT", "GROUP", "GUARANTEE", "COMMIT_MS", "LINGER_MS")
-        return (str(program(name)), *(given[f"BENCH_{one}"] for one in names), *rest(given))
+        own = given if commit_ms is None else {**given, "BENCH_COMMIT_MS": str(commit_ms)}
+        return (str(program(name)), *(own[f"BENCH_{one}"] for one in names), *rest(given))
 
     return [
         Case("c-eo", f"{title}, exactly once", command, "exactly_once", absent=absent(name), floor=True),

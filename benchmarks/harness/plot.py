@@ -48,7 +48,7 @@ def delays(result: dict[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(1, len(loads), figsize=(13, 0.42 * len(rows) + 1.6), sharey=True, squeeze=False, layout="constrained")
     for axis, name in zip(axes[0], loads, strict=True):
         for place, row in enumerate(rows):
-            load, colour = row["loads"][name], OURS if row["ours"] else THEIRS
+            load, colour = row["loads"][name], OURS if row["ours"] else FLOOR if row.get("floor") else THEIRS
             if not load.get("valid"):
                 continue
             values = [load[which] for which in ("p50", "p95", "p99", "p99.9")]

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.harness import environments
 
 COLUMNS = ("case", "events/s", "CPU µs/event", "x ours", "x floor", "whole µs", "broker µs", "foreign cores", "bytes out", "runs")
+ALIKE = 0.05  # rates that differ by less are the same
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -43,8 +44,9 @@ def _cells(row: dict[str, Any], ours: float | None, floor: float | None) -> list
 
 
 def delay_table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: a line per case and load."""
-    columns = ("case", "load", "records/s", "p50", "p95", "p99", "p99.9", "max", "cores", "valid runs")
+    """Markdown: a line per case and load. x floor: p99 over that of the floor with the same guarantee, where its rate was the same."""
+    columns = ("case", "load", "records/s", "p50", "p95", "p99", "p99.9", "max", "p99 x floor", "cores", "valid runs")
+    floors = {row["guarantee"]: row["loads"] for row in rows if row.get("floor")}
     lines = ["| " + " | ".join(columns) + " |", "|---|---|" + "---:|" * (len(columns) - 2)]
     for row in rows:
         title = f"**{row['title']}**" if row["ours"] else row["title"]
@@ -53,15 +55,21 @@ def delay_table(rows: list[dict[str, Any]]) -> str:
             lines.append(f"| {title} | {'absent' if row['absent'] else 'FAILED'}: {why} |" + " |" * (len(columns) - 2))
             continue
         for name, load in row["loads"].items():
-            if name == "flat out":
+            if name == "flat out" or not load["runs"]:
                 continue
             runs = f"{load['valid']} of {load['runs']}"
             if not load["valid"]:
                 lines.append(f"| {title} | {name} | generator too slow |" + " |" * (len(columns) - 4) + f" {runs} |")
                 continue
             figures = [f"{load[figure]:.1f}" for figure in ("p50", "p95", "p99", "p99.9", "max")]
-            lines.append(f"| {title} | {name} | {load['rate']:,.0f} | {' | '.join(figures)} | {load['cores']:.2f} | {runs} |")
+            figures += [_times(load, floors.get(row["guarantee"], {}).get(name, {})), f"{load['cores']:.2f}"]
+            lines.append(f"| {title} | {name} | {load['rate']:,.0f} | {' | '.join(figures)} | {runs} |")
     return "\n".join(lines)
+
+
+def _times(load: dict[str, Any], floor: dict[str, Any]) -> str:
+    alike = floor.get("valid") and abs(load["rate"] / floor["rate"] - 1) < ALIKE
+    return f"{load['p99'] / floor['p99']:.2f}" if alike else ""
 
 
 def plot(path: Path) -> None:

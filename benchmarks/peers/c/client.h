@@ -78,6 +78,13 @@ static uint8_t *put_number(uint8_t *to, int64_t value) {
     return to;
 }
 
+/* Waits for one record, not until there are as many as there is room for. */
+static ssize_t take(rd_kafka_queue_t *queue, message_t **got, size_t most) {
+    if (rd_kafka_consume_batch_queue(queue, 10, got, 1) != 1) return 0;
+    ssize_t more = rd_kafka_consume_batch_queue(queue, 0, got + 1, most - 1);
+    return 1 + (more > 0 ? more : 0);
+}
+
 static int run(char **argv, const task_t *task) {
     const char *in = argv[2], *group = argv[4];
     int exactly = !strcmp(argv[5], "exactly_once");
@@ -109,7 +116,7 @@ static int run(char **argv, const task_t *task) {
     clock_gettime(CLOCK_MONOTONIC, &before);
     for (int running = 1; running;) {
         running = !stopped;
-        ssize_t count = running ? rd_kafka_consume_batch_queue(queue, 10, got, (size_t)task->batch) : 0;
+        ssize_t count = running ? take(queue, got, (size_t)task->batch) : 0;
         int good = 0;
         for (ssize_t i = 0; i < count; i++) {
             if (got[i]->err) rd_kafka_message_destroy(got[i]);
