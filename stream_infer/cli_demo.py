@@ -22,7 +22,7 @@ from stream_infer.edge.report.columns import Period, RunFigures, RunTrace
 from stream_infer.edge.report.figures import Figures
 from stream_infer.edge.report.summary import summary
 from stream_infer.edge.report.write import write_report
-from stream_infer.edge.topics import delete_topics
+from stream_infer.edge.topics import delete_group, delete_topics
 from stream_infer.edge.trainset import TrainsetSettings, write_trainset
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.topology.plan import Plan
@@ -56,6 +56,7 @@ def demo(settings: DemoSettings) -> int:
     plan = load_plan(topology)
     bootstrap = settings.bootstrap or _own_broker(settings, progress)
     with progress.phase("clearing what an earlier demo left"):
+        delete_group(bootstrap, plan.name, {})  # first: nothing is taken from a process that still works on it
         delete_topics(bootstrap, [topic for topic, _, _ in plan.topics], {})
     records = _send(settings, topology, bootstrap, progress)
     _train(plan, topology, bootstrap, settings, progress)

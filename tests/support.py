@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_infer.records import Text
@@ -33,6 +33,12 @@ class Row:
 def admin(bootstrap: str) -> AdminClient:
     """Kept: a new client takes some tens of milliseconds, and waits ask every 50 ms."""
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+
+def group_offsets(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
+    """What a consumer group has committed, by topic and partition."""
+    found = admin(bootstrap).list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result().topic_partitions
+    return {(place.topic, place.partition): place.offset for place in found}
 
 
 def create_topics(bootstrap: str, partitions: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:

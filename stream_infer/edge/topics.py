@@ -16,6 +16,15 @@ from stream_infer.errors import EnvironmentMissing, StreamInferError
 ASK_S = 10.0
 CONNECT_S = 5.0  # until a broker that does not answer is told to be absent
 SEEN_S_MAX = 10.0  # until a topic that was made is known everywhere
+LEFT_S_MAX = 60.0  # until a member that died is given up: 45 s where neither side sets it
+_NOT_YET = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NON_EMPTY_GROUP,
+    }
+)
 
 
 def check_connection(bootstrap: str, client: Mapping[str, str], wait_s_max: float = CONNECT_S) -> None:
@@ -74,6 +83,33 @@ def delete_topics(bootstrap: str, names: Sequence[str], client: Mapping[str, str
     until = time.monotonic() + SEEN_S_MAX
     while time.monotonic() < until and set(names) & set(_partition_counts(bootstrap, client, ASK_S)):
         time.sleep(0.05)
+
+
+def delete_group(bootstrap: str, group: str, client: Mapping[str, str], wait_s_max: float = LEFT_S_MAX) -> None:
+    """Delete a consumer group with its offsets; one that is absent already is no error. EnvironmentMissing when it keeps a member.
+
+    Deleting the topics is not enough: a broker that is still reading its groups after a start only logs that their offsets stay (4.3.0).
+    """
+    admin = AdminClient(connection(bootstrap, client))
+    until = time.monotonic() + wait_s_max
+    while True:
+        error = admin.delete_consumer_groups([group], request_timeout=ASK_S)[group].exception()
+        code = error_of(error).code() if isinstance(error, KafkaException) else None
+        if error is None or code == KafkaError.GROUP_ID_NOT_FOUND:
+            return
+        if not isinstance(error, KafkaException):
+            raise error
+        if code not in _NOT_YET or time.monotonic() > until:
+            break
+        time.sleep(0.05)
+    if code == KafkaError.NON_EMPTY_GROUP:
+        raise EnvironmentMissing(
+            f"consumer group {group} cannot be deleted",
+            got="a member, still alive",
+            expected="nobody who reads in its name",
+            fix="end the process that runs this topology; if it is meant to run, start this one on another broker",
+        )
+    raise explained(error_of(error), f"deleting consumer group {group}")
 
 
 def no_broker(bootstrap: str, error: KafkaError) -> StreamInferError:

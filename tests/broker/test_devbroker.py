@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import ConfigResource
 
 from stream_infer.edge import devbroker, kafka_process
 from stream_infer.edge.kafka_settings import SETTINGS
+from stream_infer.edge.topics import delete_group, delete_topics
 from stream_infer.errors import EnvironmentMissing
-from tests.support import Row, admin, create_topics, produce_rows, read_all, wait_until
+from tests.support import Row, admin, create_topics, group_offsets, produce_rows, read_all, wait_until
 
 pytestmark = [
     pytest.mark.broker,
@@ -113,6 +115,23 @@ def test_data_address_and_cluster_outlive_a_restart_and_kill_9_of_the_broker(kep
     third = devbroker.start(folder)
     assert (third.cluster_id, third.bootstrap) == (kept.cluster_id, kept.bootstrap)
     assert rows() == sorted((row.value, row.key, row.timestamp_ms) for row in ROWS)
+
+
+def test_a_broker_that_has_only_just_started_forgets_the_groups_it_is_told_to(folder: Path) -> None:
+    """Of topics deleted while it reads its groups it keeps the offsets: a new topic of the name would be read from their middle."""
+    broker, groups, wide = devbroker.start(folder), [f"group-{number}" for number in range(40)], range(100)
+    create_topics(broker.bootstrap, {"wide": len(wide)})
+    for offset in wide:  # enough to read that it is not done when it is asked
+        read = [ConsumerGroupTopicPartitions(group, [TopicPartition("wide", number, offset) for number in wide]) for group in groups]
+        for future in [admin(broker.bootstrap).alter_consumer_group_offsets([one])[one.group_id] for one in read]:
+            future.result()
+    devbroker.stop(folder)
+    again = devbroker.start(folder)
+    for group in groups:
+        delete_group(again.bootstrap, group, {})
+    delete_topics(again.bootstrap, ["wide"], {})
+    admin.cache_clear()  # its connection to the old coordinator hangs for a minute
+    assert {group for group in groups if group_offsets(again.bootstrap, group)} == set()
 
 
 def test_it_dies_with_an_owner_that_is_killed(folder: Path) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions
 from numpy.typing import NDArray
 
 from loadgen import flights
@@ -29,10 +28,10 @@ from stream_infer.codec.internal import PREDICTION, REJECT
 from stream_infer.edge.devbroker import Broker
 from stream_infer.edge.host import RunSettings, transport_of
 from stream_infer.edge.readback import read_outcome
-from stream_infer.edge.topics import delete_topics
+from stream_infer.edge.topics import delete_group, delete_topics
 from stream_infer.models.linear import LinearModel
 from stream_infer.topology.plan import Plan
-from tests.support import admin
+from tests.support import group_offsets
 from tests.support_flights import LEAD_MS, LOOKUPS, WINDOWS, History, features
 from tests.support_run import Case, address
 
@@ -109,12 +108,8 @@ def forget_what_was_written(case: Case, plan: Plan) -> None:
     """Predictions, internal topics and the group's offsets; the events stay."""
     inputs = {plan.streams[i.stream].topic for section in plan.sections for i in section.inputs}
     delete_topics(case.bootstrap, [topic for topic, *_ in plan.topics if topic not in inputs or topic.startswith(f"{plan.name}.")], {})
-    client = admin(case.bootstrap)
-    for future in client.delete_consumer_groups([plan.name]).values():
-        if future.exception() is not None:
-            assert "GROUP_ID_NOT_FOUND" in str(future.exception())
-    (offsets,) = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(plan.name)]).values()
-    assert offsets.result().topic_partitions == []
+    delete_group(case.bootstrap, plan.name, {})
+    assert group_offsets(case.bootstrap, plan.name) == {}
 
 
 def digest(case: Case, plan: Plan) -> str:

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from stream_infer.cli import load_plan, main
 from stream_infer.edge.devbroker import Broker
 from stream_infer.models.torch_model import Mlp
 from stream_infer.topology.plan import Plan
-from tests.support import admin, create_topics, wait_until
+from tests.support import admin, create_topics, group_offsets, wait_until
 from tests.support_run import FEEDBACK, OUTCOMES, Case, event, event_row, outcome_row, running, score_case, twice
 
 pytestmark = pytest.mark.broker
@@ -40,8 +40,7 @@ def written(bootstrap: str, plan: Plan) -> tuple[dict[tuple[str, int], int], dic
     client = admin(bootstrap)
     asked = {TopicPartition(topic, p): OffsetSpec.latest() for topic, count, _ in plan.topics for p in range(count)}
     ends = {(tp.topic, tp.partition): future.result().offset for tp, future in client.list_offsets(asked).items()}
-    (offsets,) = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(plan.name)]).values()
-    return ends, {(tp.topic, tp.partition): tp.offset for tp in offsets.result().topic_partitions}
+    return ends, group_offsets(bootstrap, plan.name)
 
 
 def net_and_line(broker: Broker, folder: Path, name: str) -> Case:
