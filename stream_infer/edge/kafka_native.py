@@ -166,7 +166,11 @@ def _handle(known: Library, client: Any, kind: Kind) -> int:
 
 
 def _readable(place: int, size: int) -> bool:
-    return any(first <= place and place + size <= after for first, after, _ in _mappings(readable=True))
+    end = place + size
+    for first, after, _ in _mappings(readable=True):
+        if first <= place < after:
+            place = after  # it may go on in the next one: numpy's huge pages, for instance, part the heap for good
+    return place >= end
 
 
 def _mappings(*, readable: bool = False) -> list[tuple[int, int, str]]:

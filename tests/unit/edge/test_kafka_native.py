@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ctypes
 import logging
+import mmap
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -55,6 +57,24 @@ def test_what_is_no_handle_is_not_believed(first: object, kind: Kind, caplog: py
 def test_a_client_of_the_other_kind_is_not_believed() -> None:
     with pytest.raises(EnvironmentMissing, match="is no consumer"):
         handle_of(producer(), "consumer", "require")
+
+
+def test_memory_is_readable_across_mappings_and_not_across_a_hole() -> None:
+    """One piece of the heap may be several mappings, for instance where numpy asked for huge pages."""
+    page, memory = mmap.PAGESIZE, mmap.mmap(-1, 6 * mmap.PAGESIZE)
+    place = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    memory.madvise(mmap.MADV_DONTFORK, 2 * page, 2 * page)
+    assert len([first for first, _, _ in kafka_native._mappings(readable=True) if place < first < place + 6 * page]) == 2
+    assert kafka_native._readable(place + page // 2, 5 * page)
+    assert not kafka_native._readable(place, 1 << 46)
+
+    libc = ctypes.CDLL(None)
+    assert libc.mprotect(ctypes.c_void_p(place + 4 * page), page, 0) == 0
+    assert kafka_native._readable(place, 4 * page)
+    assert not kafka_native._readable(place, 4 * page + 1)
+    assert not kafka_native._readable(place, 6 * page)
+    assert not kafka_native._readable(place + 4 * page, 1)
+    assert libc.mprotect(ctypes.c_void_p(place + 4 * page), page, mmap.PROT_READ | mmap.PROT_WRITE) == 0
 
 
 def test_off_asks_nothing() -> None:
