@@ -46,7 +46,7 @@ def _cells(row: dict[str, Any], ours: float | None, floor: float | None) -> list
 def delay_table(rows: list[dict[str, Any]]) -> str:
     """Markdown: a line per case and load. x floor: p99 over that of the floor with the same guarantee, where its rate was the same."""
     columns = ("case", "load", "records/s", "p50", "p95", "p99", "p99.9", "max", "p99 x floor", "cores", "valid runs")
-    floors = {row["guarantee"]: row["loads"] for row in rows if row.get("floor")}
+    floors = {row["guarantee"]: row["loads"] for row in rows if row["floor"]}
     lines = ["| " + " | ".join(columns) + " |", "|---|---|" + "---:|" * (len(columns) - 2)]
     for row in rows:
         title = f"**{row['title']}**" if row["ours"] else row["title"]

@@ -93,23 +93,24 @@ def delete_group(bootstrap: str, group: str, client: Mapping[str, str], wait_s_m
     admin = AdminClient(connection(bootstrap, client))
     until = time.monotonic() + wait_s_max
     while True:
-        error = admin.delete_consumer_groups([group], request_timeout=ASK_S)[group].exception()
-        code = error_of(error).code() if isinstance(error, KafkaException) else None
-        if error is None or code == KafkaError.GROUP_ID_NOT_FOUND:
+        try:
+            admin.delete_consumer_groups([group], request_timeout=ASK_S)[group].result()
             return
-        if not isinstance(error, KafkaException):
-            raise error
-        if code not in _NOT_YET or time.monotonic() > until:
+        except KafkaException as problem:
+            error = error_of(problem)
+        if error.code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return
+        if error.code() not in _NOT_YET or time.monotonic() > until:
             break
         time.sleep(0.05)
-    if code == KafkaError.NON_EMPTY_GROUP:
+    if error.code() == KafkaError.NON_EMPTY_GROUP:
         raise EnvironmentMissing(
             f"consumer group {group} cannot be deleted",
             got="a member, still alive",
             expected="nobody who reads in its name",
             fix="end the process that runs this topology; if it is meant to run, start this one on another broker",
         )
-    raise explained(error_of(error), f"deleting consumer group {group}")
+    raise explained(error, f"deleting consumer group {group}")
 
 
 def no_broker(bootstrap: str, error: KafkaError) -> StreamInferError:
