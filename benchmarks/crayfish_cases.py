@@ -7,7 +7,6 @@ Jackson is meant to be used, and reading the numbers from the bytes by hand, its
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from benchmarks import crayfish_wire
 from benchmarks.crayfish_models import Network
 from benchmarks.harness import environments, floors
 from benchmarks.harness.case import Case
+from benchmarks.harness.ours import PROGRAM
 from benchmarks.peers.java import cases as java
 
 BYTES_MAX = 50_000_000  # of a message: the paper's
 BROKER_BYTES_MAX = 8_388_608  # what the broker of the benchmarks takes
-PROGRAM = str(Path(sys.executable).with_name("stream-infer"))
 TOPOLOGY = """\
 name: {BENCH_GROUP}
 format: 1
