@@ -105,6 +105,9 @@ class Prepared:
         self.records[topic] = self.records.get(topic, 0) + len(values)
         self.bytes[topic] = self.bytes.get(topic, 0) + int(values.size.sum())
 
+    def push(self) -> None:
+        """Nothing is gathered."""
+
     @property
     def sends_on(self) -> bool:
         return False

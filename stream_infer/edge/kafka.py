@@ -87,7 +87,7 @@ class KafkaTransport:
         self._member = Reader(member, header_topics, settings.native)
         self._follower = Reader(config, header_topics, settings.native)
         self._restorer = Reader(config, header_topics, settings.native)
-        self._sender: Alternating | Deliveries = transactions or Deliveries(sender, wait_s, self._member.consumer, settings.native)
+        self._sender: Alternating | Deliveries = transactions or self._deliveries(sender, wait_s)
 
     def partitions(self, topic: str) -> int:
         """Number of partitions. EnvironmentMissing when the topic or the broker is not there."""
@@ -212,6 +212,11 @@ class KafkaTransport:
         if len(values):
             self._sender.send(topic, keys, values, partition, timestamps)
 
+    def push(self) -> None:
+        """Nothing more is coming for the moment: what lingers goes out. In transactions nothing is seen before their end, which does so."""
+        if isinstance(self._sender, Deliveries):
+            self._sender.push()
+
     @property
     def sends_on(self) -> bool:
         """Whether produce() may be called while a commit is under way."""
@@ -304,6 +309,11 @@ class KafkaTransport:
     def producers_rebuilt(self) -> int:
         """How often the end of a transaction was unknown and a new producer took over."""
         return self._sender.rebuilt
+
+    def _deliveries(self, config: dict[str, Any], wait_s: float) -> Deliveries:
+        # Whoever says how long records linger wants it so.
+        pushes = "linger.ms" not in self._settings.client
+        return Deliveries(config, wait_s, self._member.consumer, self._settings.native, pushes=pushes)
 
     def _look_for_topics(self) -> None:
         """EnvironmentMissing when one that we read was deleted: the group would just give nothing of it any more, without a word."""

@@ -16,21 +16,25 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from stream_infer.edge.kafka_errors import error_of, explained, is_lasting, is_purged
 from stream_infer.edge.kafka_native import Native
 from stream_infer.edge.kafka_native_producer import NativeProducer, native_producer
+from stream_infer.edge.kafka_pushing import Pusher
 from stream_infer.edge.kafka_send import send
 from stream_infer.errors import Fenced
 from stream_infer.flow.transport import Outcome
 from stream_infer.records import Ints, Text
 
 log = logging.getLogger("stream_infer.kafka")
+PUSH_S = 0.001  # how long a push flushes, the least there is: librdkafka's threads see it within 0.1 ms. Missed, records go as they linger
 
 
 class Deliveries:
     """An idempotent producer and the failures it reported.
 
-    consumer: the group's, whose offsets a commit moves; native: as in kafka_native.handle_of().
+    consumer: the group's, whose offsets a commit moves; native: as in kafka_native.handle_of(); pushes: whether push() does anything.
     """
 
-    def __init__(self, config: dict[str, Any], wait_s_max: float, consumer: Consumer, native: Native = "off") -> None:
+    def __init__(
+        self, config: dict[str, Any], wait_s_max: float, consumer: Consumer, native: Native = "off", *, pushes: bool = True
+    ) -> None:
         # Only failures call back: a call per record would cost as much again as producing it.
         self._config = {**config, "on_delivery": self._delivered, "delivery.report.only.error": True}
         self._wait_s_max = wait_s_max
@@ -41,6 +45,7 @@ class Deliveries:
         self.rebuilt = 0
         self._closed = False
         self._native: Native = native
+        self._pushes, self._unpushed = pushes, False
         self._make()
 
     @property
@@ -52,12 +57,18 @@ class Deliveries:
         self, topic: str, keys: Text, values: Text, partition: int | None, timestamps: Ints | None
     ) -> None:
         """Queue records. What cannot be queued fails the next commit."""
-        self._pending = True
+        self._pending = self._unpushed = True
         try:
             if not send(self._producer, self._outbox, topic, keys, values, partition, timestamps, self._wait_s_max):
                 self._failures.append(KafkaError(KafkaError._QUEUE_FULL))  # noqa: SLF001 — librdkafka's name
         except KafkaException as problem:
             self._failures.append(error_of(problem))
+
+    def push(self) -> None:
+        """Send soon what lingers; waits for nothing."""
+        if self._pusher is not None and self._unpushed:
+            self._pusher.push()
+        self._unpushed = False
 
     @property
     def sends_on(self) -> bool:
@@ -86,7 +97,7 @@ class Deliveries:
         """Drop what was not sent yet; what was sent stays visible. Always ABORTED."""
         if self._drop():
             # A purge reaches the client's threads late: what the same producer was given next was thrown away with the rest (measured).
-            self._producer.close()
+            self._end()
             self._make()
         return Outcome.ABORTED
 
@@ -107,12 +118,19 @@ class Deliveries:
         if not self._closed:
             self._closed = True
             self._drop()
-            self._producer.close()
+            self._end()
 
     def _make(self) -> None:
         ours = native_producer(self._config, self._native)
-        self._producer: Producer | NativeProducer = Producer(self._config) if ours is None else ours
+        producer: Producer | NativeProducer = Producer(self._config) if ours is None else ours
+        self._producer = producer
         self._outbox = None if ours is None else ours.outbox
+        self._pusher = Pusher(lambda: producer.flush(PUSH_S) if ours is None else ours.push(PUSH_S)) if self._pushes else None
+
+    def _end(self) -> None:
+        if self._pusher is not None:
+            self._pusher.close()  # first: a flush of a producer that is gone would end the process
+        self._producer.close()
 
     def _delivered(self, error: KafkaError | None, _message: object) -> None:
         if error is not None and not is_purged(error):
@@ -126,7 +144,7 @@ class Deliveries:
                 raise explained(error, "writing")
             if error.fatal():
                 # Idempotence cannot go on after a gap in its sequence; a new producer can.
-                self._producer.close()
+                self._end()
                 self._make()
                 self.rebuilt += 1
                 break

@@ -102,6 +102,10 @@ class NativeProducer:
             if not left or time.monotonic() > until:
                 return left
 
+    def push(self, timeout: float) -> None:
+        """Send at once what lingers and what comes until the timeout, in seconds. Hears nothing."""
+        self._library.flush(self._handle, round(timeout * 1000))
+
     def mark(self) -> None:
         """What is queued by now is what settle() waits for. For the thread that queues."""
         with self._counting:

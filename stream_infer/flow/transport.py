@@ -143,6 +143,9 @@ class Transport(Protocol):
         neither records nor offsets are pending.
         """
 
+    def push(self) -> None:
+        """Nothing more will be produced for the moment: the client need not gather records any longer. Waits for nothing."""
+
     @property
     def sends_on(self) -> bool:
         """Whether records may be produced while a commit is under way: they are of the next one. Never so in transactions."""

@@ -79,10 +79,8 @@ class Worker:
         self._restore_ms = restore_ms
         self._settle_at: int | None = None  # when those who left will not come back
         self._keeping = Keeping(snapshots, snapshot_every_ms, clock)
-        self._idle = self._at_rest = False
-        self._ready = False  # whether a chunk could begin, as far as is known: reading may wait if none could
-        at_least_once = plan.emit.guarantee == "at_least_once"
-        self._committer = Committer(transport, self.pace, clock, at_least_once=at_least_once)
+        self._idle = self._at_rest = self._ready = False  # ready: a chunk could begin, as far as is known; if none could, reading may wait
+        self._committer = Committer(transport, self.pace, clock, at_least_once=plan.emit.guarantee == "at_least_once")
 
     @property
     def stats(self) -> Stats:
@@ -195,6 +193,8 @@ class Worker:
         self._committer.took(began, self.flow.stats.rows_answered - answered)
         self._ready = self.flow.ready()
         self._at_rest = not (full or self._ready)
+        if self._at_rest:
+            self.transport.push()
         self._idle = not fetched and not self._ready and not self.flow.in_flight()
         # Who may send meanwhile waits for records, not for the end of a commit that nothing waits for.
         self._look_at_commit(min(wait_ms, END_WAIT_MS) if self._idle and not self.transport.sends_on else 0)

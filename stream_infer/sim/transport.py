@@ -194,6 +194,9 @@ class SimTransport:
         except EpochGone:
             return
 
+    def push(self) -> None:
+        """Nothing: records are there as they are produced."""
+
     @property
     def sends_on(self) -> bool:
         """Whether produce() may be called while a commit is under way."""

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError
 
 from stream_infer.edge import devbroker
 from stream_infer.edge.devbroker import Broker
-from stream_infer.edge.kafka_client import KafkaSettings, consumer
+from stream_infer.edge.kafka_client import KafkaSettings, consumer, producer
 from stream_infer.edge.kafka_consume import Reader
+from stream_infer.edge.kafka_deliveries import Deliveries
 from stream_infer.edge.kafka_native import Native
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.flow.transport import Outcome
@@ -58,6 +59,25 @@ def test_more_records_than_the_queue_holds_arrive_in_order(cluster: KafkaCluster
     transport.produce(topic, blobs(keys), blobs(values), partition=0)
     assert transport.commit({}) is Outcome.COMMITTED
     assert [(key, value) for _, key, value in all_of(transport, topic)] == list(zip(keys, values, strict=True))
+
+
+@pytest.mark.parametrize("native", ["off", "require"])
+def test_what_lingers_goes_out_when_it_is_pushed(made: Made, broker: Broker, native: Native) -> None:
+    """Sooner than they linger. Not every push meets a client that is ready: so it is more than one."""
+    cluster = made(native)
+    topic, group = cluster.topic("t"), f"{cluster.prefix}-g"
+    settings = KafkaSettings(broker.bootstrap, group, group, "at_least_once", native=native)
+    reader = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
+    deliveries = Deliveries({**producer(settings, print), "linger.ms": 29_000}, 10.0, reader, native)
+
+    def there() -> bool:
+        deliveries.send(topic, blobs([b"k"]), blobs([b"v"]), 0, None)
+        deliveries.push()
+        return cluster.high((topic, 0)) > 0
+
+    wait_until(there, "a record in the log", timeout_s=20)
+    deliveries.close()
+    reader.close()
 
 
 def test_rows_taken_from_others_are_sent_as_what_they_are(cluster: KafkaCluster) -> None:
