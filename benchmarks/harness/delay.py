@@ -151,10 +151,8 @@ def run_case(
     """All phases of one repeat. rate: what it keeps up with, where that is not to be found first."""
     found: dict[str, Any] = {"case": case.name, "rate": rate, "phases": []}
     with started(cluster, case, fmt, spec, wanted) as phases:
-        for phase in _plan(phases, case, wanted, rate):
+        for phase in _plan(phases, case, wanted, found):
             found["phases"].append(phase)
-            if phase["phase"] == "paced" and _kept_up(phase):
-                found["rate"] = phase["rate"]
             said = phase["failed"] or f"p50 {phase['p50']:.1f} ms, p99 {phase['p99']:.1f} ms, sustained {phase['sustained']:,.0f}/s"
             print(f"  {fmt} {case.name} {phase['phase']} {phase['rate']:,.0f}/s: {said}; {_words(phase)}", flush=True)
             if phase["failed"]:
@@ -163,9 +161,10 @@ def run_case(
     return found
 
 
-def _plan(phases: Phases, case: Case, wanted: argparse.Namespace, rate: float) -> Iterator[dict[str, Any]]:
+def _plan(phases: Phases, case: Case, wanted: argparse.Namespace, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Phase by phase; puts the rate into found where it is not there."""
     yield phases.phase("wake", 100.0, WAKE_COUNT)
-    if not rate:
+    if not found["rate"]:
         probe = phases.phase("flat out", 0.0, max(2000, round(wanted.n * case.share)))
         yield probe
         for share in SHARES if not probe["failed"] else ():
@@ -173,11 +172,12 @@ def _plan(phases: Phases, case: Case, wanted: argparse.Namespace, rate: float) -
             paced = phases.phase("paced", tried, max(100, round(tried * PACED_S)))
             yield paced
             if _kept_up(paced):
-                rate = tried
+                found["rate"] = tried
                 break
     yield phases.phase("low", wanted.low, max(100, round(wanted.low * wanted.seconds)))
-    for name, part in (("half", 0.5), ("80 %", 0.8)) if rate else ():
-        yield phases.phase(name, rate * part, max(100, round(rate * part * wanted.seconds)))
+    for name, part in (("half", 0.5), ("80 %", 0.8)) if found["rate"] else ():
+        part_rate = found["rate"] * part
+        yield phases.phase(name, part_rate, max(100, round(part_rate * wanted.seconds)))
 
 
 def _kept_up(paced: dict[str, Any]) -> bool:

@@ -13,11 +13,10 @@ from typing import Literal
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.hashing import mix64_int
 from stream_infer.records import Fetched, Ints
-from stream_infer.sim.groups import ChangingGroup, Group
+from stream_infer.sim.groups import ChangingGroup, Group, Partition
 from stream_infer.sim.log import PLAIN, PartitionLog, fetched
 from stream_infer.sim.murmur2 import partition_of
 
-Partition = tuple[str, int]
 # How the next commit of a producer ends: aborted and said so; nobody knows, though it was committed; nobody knows, and it was aborted.
 CommitFault = Literal["aborted", "unknown_committed", "unknown_aborted"]
 EVERYTHING = 1 << 62

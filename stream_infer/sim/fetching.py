@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from stream_infer.errors import EnvironmentMissing
 from stream_infer.records import Fetched
-from stream_infer.sim.broker import Partition, SimBroker
+from stream_infer.sim.broker import SimBroker
+from stream_infer.sim.groups import Partition
 from stream_infer.sim.log import OffsetGone, Record, fetched
 
 

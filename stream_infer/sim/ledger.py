@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stream_infer.sim.broker import Partition, SimBroker
+from stream_infer.sim.broker import SimBroker
+from stream_infer.sim.groups import Partition
 from stream_infer.sim.history import Place
 from stream_infer.sim.oracle import COMPARE, Written
 from stream_infer.sim.reading import Follower, predictions_of, rejects_of, source_of

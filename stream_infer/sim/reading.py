@@ -9,7 +9,8 @@ from stream_infer.codec.internal import JOINED, JOINED_BY_SEGMENT, REJECT
 from stream_infer.flow.blocks import PLACE_BITS, BlockIntake
 from stream_infer.flow.rows import GOOD, Intake, Rows
 from stream_infer.records import Fetched
-from stream_infer.sim.broker import EVERYTHING, Partition, SimBroker
+from stream_infer.sim.broker import EVERYTHING, SimBroker
+from stream_infer.sim.groups import Partition
 from stream_infer.sim.history import Answer, Place
 from stream_infer.sim.log import Record, fetched
 from stream_infer.topology.plan import DecideStep, Plan, StreamPlan
