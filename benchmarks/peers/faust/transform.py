@@ -1,4 +1,4 @@
-"""Faust: an agent that reads one topic and sends to another. peer → *transform*.
+"""Faust: an agent that reads one topic and sends to another. application → *transform*.
 
 transform.py default    one event at a time, Faust's own settings; JSON as Records
 transform.py best       take(1000), raw bytes, uvloop, logging off, linger 5 ms: its best of what was tried
@@ -14,25 +14,14 @@ if BEST:
 
     mode.loop.use("uvloop")
 
-import faust  # noqa: E402 — the loop is chosen before it is imported
+import application  # noqa: E402 — the loop is chosen before Faust is imported
+import faust  # noqa: E402
 import numpy as np  # noqa: E402
 import peer  # noqa: E402
 
 NAMES = [f"x{i}" for i in range(len(peer.WEIGHTS))]
 WEIGHTS = np.array(peer.WEIGHTS)
-app = faust.App(
-    peer.GROUP,
-    broker=f"aiokafka://{peer.BOOTSTRAP}",
-    datadir=peer.FOLDER,
-    store="memory://",
-    web_enabled=False,
-    consumer_auto_offset_reset="earliest",
-    broker_commit_interval=peer.COMMIT_S,
-    topic_partitions=peer.PARTITIONS,
-    topic_disable_leader=True,
-    processing_guarantee="exactly_once" if peer.EXACTLY_ONCE else "at_least_once",
-    **({"producer_linger": peer.LINGER_MS / 1000, "stream_wait_empty": False} if BEST else {}),
-)
+app = application.made(**application.QUICK if BEST else {})
 
 
 class Event(faust.Record, serializer="json"):
@@ -57,14 +46,10 @@ class Score(faust.Record, serializer="json", include_metadata=False):
     score: float
 
 
-def raw(name: str) -> faust.TopicT:
-    return app.topic(name, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
-
-
 if BEST:
-    writes = raw(peer.OUT)
+    writes = application.raw(app, peer.OUT)
 
-    @app.agent(raw(peer.IN))
+    @app.agent(application.raw(app, peer.IN))
     async def batches(stream: faust.StreamT[bytes]) -> None:
         async for values in stream.take(1000, within=0.05):
             rows = [peer.from_bytes(value) for value in values]
@@ -84,9 +69,9 @@ elif peer.FORMAT == "json":
             await records.send(value=Score(id=e.id, at_ms=e.at_ms, score=score))
 
 else:
-    plain = raw(peer.OUT)
+    plain = application.raw(app, peer.OUT)
 
-    @app.agent(raw(peer.IN))
+    @app.agent(application.raw(app, peer.IN))
     async def values(stream: faust.StreamT[bytes]) -> None:
         async for value in stream:
             await plain.send(value=peer.to_bytes(peer.scored(peer.from_bytes(value))))

@@ -1,4 +1,4 @@
-"""Faust: windows by key in Tables with changelogs, one output per event; raw bytes, uvloop, logging off. peer, window → *windows*.
+"""Faust: windows by key in Tables with changelogs, one output per event; raw bytes, uvloop, logging off. application, window → *windows*.
 
 windows.py own        three windowed Tables (tumbling), read and written for every event
 windows.py state      one Table whose value holds all windows of a key: its cheapest way
@@ -12,37 +12,19 @@ import mode.loop
 
 mode.loop.use("uvloop")
 
-import faust  # noqa: E402 — the loop is chosen before it is imported
+import application  # noqa: E402 — the loop is chosen before Faust is imported
+import faust  # noqa: E402
 import peer  # noqa: E402
 import window  # noqa: E402
 
-app = faust.App(
-    peer.GROUP,
-    broker=f"aiokafka://{peer.BOOTSTRAP}",
-    datadir=peer.FOLDER,
-    store="memory://",
-    web_enabled=False,
-    consumer_auto_offset_reset="earliest",
-    broker_commit_interval=peer.COMMIT_S,
-    topic_partitions=peer.PARTITIONS,
-    topic_disable_leader=True,
-    table_standby_replicas=0,
-    producer_linger=peer.LINGER_MS / 1000,
-    stream_wait_empty=False,
-)
-
-
-def raw(name: str) -> faust.TopicT:
-    return app.topic(name, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
-
-
-writes = raw(peer.OUT)
+app = application.made(table_standby_replicas=0, **application.QUICK)
+writes = application.raw(app, peer.OUT)
 VALUE = window.VALUE
 
 if sys.argv[1] == "state":
     table = app.Table("windows", default=list, partitions=peer.PARTITIONS)
 
-    @app.agent(raw(peer.IN))
+    @app.agent(application.raw(app, peer.IN))
     async def events(stream: faust.StreamT[bytes]) -> None:
         async for value in stream:
             row = peer.from_bytes(value)
@@ -55,7 +37,7 @@ else:
         for width_ms in window.WINDOWS
     ]
 
-    @app.agent(raw(peer.IN))
+    @app.agent(application.raw(app, peer.IN))
     async def windowed(stream: faust.StreamT[bytes]) -> None:
         async for value in stream:
             row = peer.from_bytes(value)
