@@ -210,8 +210,8 @@ def producer(settings: KafkaSettings, on_error: OnError, on_statistics: OnStatis
         ours |= {"transactional.id": settings.transactional_id, "transaction.timeout.ms": settings.transaction_timeout_ms}
     defaults = {
         # Neither guarantee waits for it while there is little to do. At least once a push sends what there is (see kafka_pushing), and 5 ms
-        # hold at full load: 1 ms cost 7 % more here and 20 % more in the broker, 0 twice as much there. In a transaction nothing is seen
-        # before its end, which begins with a flush: full batches cost 8 % less here and 10 % less in the broker than those of 1 ms.
+        # hold at full load: 1 ms cost 6 % more here and 5 to 25 % more in the broker, 0 twice as much there. In a transaction nothing is
+        # seen before its end, which begins with a flush: full batches cost 8 % less here and 10 % less in the broker than those of 1 ms.
         "linger.ms": 50 if exactly_once else 5,
         # batch.size stays librdkafka's, 1,000,000: by 262,144 records of 8.6 kB cost 12.2 µs and not 10.9, the broker 8.7 and not 7.1
         # (medians of three, by turns), small ones as much.

@@ -23,7 +23,7 @@ from stream_infer.flow.transport import Outcome
 from stream_infer.records import Ints, Text
 
 log = logging.getLogger("stream_infer.kafka")
-PUSH_S = 0.001  # how long a push flushes, the least there is: librdkafka's threads see it within 0.1 ms. Missed, records go as they linger
+PUSH_S = 0.001  # how long a push flushes: the least there is. What a busy client does not see in that time goes when it has lingered
 
 
 class Deliveries:
